@@ -1,0 +1,50 @@
+//! The instrumented listener in `axum::serve`.
+
+use std::io;
+
+use axum::serve::{Listener, TapIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::listener::accept_past_errors;
+use crate::{Accept, Address, ConnIo, InstrumentedListener};
+
+/// Accept errors are handled as axum does for its own listeners: those of a
+/// single connection are passed over, after others it waits for a second.
+impl<L> Listener for InstrumentedListener<L>
+where
+    L: Accept + Send + 'static,
+    L::Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    L::Addr: Clone + Send,
+{
+    type Io = ConnIo<L::Io>;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, remote_addr) = accept_past_errors(self.get_mut()).await;
+        let address: Address = remote_addr.clone().into();
+        (self.register(stream, address).into_io(), remote_addr)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.get_ref().local_addr()
+    }
+}
+
+/// So that a stream's options can be set before it is instrumented:
+/// `instrument_listener(listener.tap_io(|tcp| …), hook)`.
+impl<L, F> Accept for TapIo<L, F>
+where
+    L: Listener<Addr: Into<Address>>,
+    F: FnMut(&mut L::Io) + Send + 'static,
+{
+    type Io = L::Io;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
+        Ok(Listener::accept(self).await)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Listener::local_addr(self)
+    }
+}

@@ -1,0 +1,142 @@
+//! A make-service whose services track their connection.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::task::{self, Context, Poll};
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
+use axum::serve::{IncomingStream, Listener};
+use http_body::Body as _;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::request_body::RequestBody;
+use super::{Tracked, provide_socket_addr};
+use crate::Conn;
+use crate::body::ConnStateBody;
+use crate::exchange::ResponseGuard;
+
+/// Adds [`into_make_service_with_conn_state`] to routers and other axum
+/// services.
+///
+/// [`into_make_service_with_conn_state`]: Self::into_make_service_with_conn_state
+pub trait ConnStateServiceExt: Service<Request, Response = Response> + Clone + Sized {
+    /// Makes a service for each connection of an instrumented listener that
+    /// does everything there is to do: it tells of requests and responses,
+    /// follows request bodies that outlive their response, and gives handlers
+    /// `ConnectInfo<Conn>` and `ConnectInfo<SocketAddr>`.
+    ///
+    /// It is outside of the whole router, so no route can miss it. It goes
+    /// where `into_make_service()` went; see [the module](super::axum) for an
+    /// example.
+    fn into_make_service_with_conn_state(self) -> IntoMakeServiceWithConnState<Self> {
+        IntoMakeServiceWithConnState { inner: self }
+    }
+}
+
+impl<S> ConnStateServiceExt for S where S: Service<Request, Response = Response> + Clone {}
+
+/// A make-service for `axum::serve`; see
+/// [`into_make_service_with_conn_state`](ConnStateServiceExt::into_make_service_with_conn_state).
+#[derive(Clone, Debug)]
+pub struct IntoMakeServiceWithConnState<S> {
+    inner: S,
+}
+
+impl<S, L> Service<IncomingStream<'_, L>> for IntoMakeServiceWithConnState<S>
+where
+    S: Clone,
+    L: Listener,
+    L::Io: AsRef<Conn>,
+{
+    type Response = RouterService<S>;
+    type Error = Infallible;
+    type Future = Ready<Result<RouterService<S>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, stream: IncomingStream<'_, L>) -> Self::Future {
+        let conn = stream.io().as_ref().clone();
+        ready(Ok(RouterService { inner: self.inner.clone(), conn }))
+    }
+}
+
+/// The service of one connection: a router, and around it what tracks the
+/// connection.
+#[derive(Clone, Debug)]
+pub struct RouterService<S> {
+    inner: S,
+    conn: Conn,
+}
+
+impl<S> Service<Request> for RouterService<S>
+where
+    S: Service<Request, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = RouterFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let guard = ResponseGuard::begin_followed(&self.conn, &request);
+        provide_socket_addr(&self.conn, &mut request);
+        request.extensions_mut().insert(ConnectInfo(self.conn.clone()));
+        request.extensions_mut().insert(Tracked);
+        if let Some(guard) = &guard {
+            if !request.body().is_end_stream() {
+                let body_guard = guard.request_body();
+                request = request.map(|body| Body::new(RequestBody::new(body, body_guard)));
+            }
+        }
+        RouterFuture { inner: self.inner.call(request), guard }
+    }
+}
+
+pin_project! {
+    /// The response future of [`RouterService`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct RouterFuture<F> {
+        #[pin]
+        inner: F,
+        guard: Option<ResponseGuard>,
+    }
+}
+
+impl<F, E> Future for RouterFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = task::ready!(this.inner.poll(cx));
+        let Some(mut guard) = this.guard.take() else {
+            return Poll::Ready(result);
+        };
+        Poll::Ready(result.map(|response| {
+            guard.answered(&response);
+            // Nothing of an empty body is left to wait for, and a box saved.
+            if response.body().is_end_stream() {
+                return response;
+            }
+            response.map(|body| Body::new(ConnStateBody::new(body, Some(guard))))
+        }))
+    }
+}
+
+impl<F> fmt::Debug for RouterFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouterFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,88 @@
+//! axum 0.8 (feature `axum`).
+//!
+//! An [`InstrumentedListener`](crate::InstrumentedListener) goes into
+//! `axum::serve`, and a `Router` becomes a make-service that tracks every
+//! connection with
+//! [`into_make_service_with_conn_state`](ConnStateServiceExt::into_make_service_with_conn_state):
+//!
+//! ```no_run
+//! use axum::extract::ConnectInfo;
+//! use axum::{Router, routing::get};
+//! use hyper_connstate::axum::ConnStateServiceExt;
+//! use hyper_connstate::{Conn, ConnState, instrument_listener};
+//! use tokio::net::TcpListener;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:8080").await?;
+//! let listener = instrument_listener(listener, |conn: &Conn, state: ConnState| {
+//!     println!("Client: {} - new state: {state}", conn.remote_addr());
+//! });
+//!
+//! let app = Router::new().route("/", get(hello));
+//! axum::serve(listener, app.into_make_service_with_conn_state()).await
+//! # }
+//!
+//! async fn hello(ConnectInfo(conn): ConnectInfo<Conn>) -> String {
+//!     format!("request {} of connection {}\n", conn.requests(), conn.id())
+//! }
+//! ```
+//!
+//! # What handlers can extract
+//!
+//! - `ConnectInfo<Conn>`: the connection.
+//! - `ConnectInfo<SocketAddr>`: the client's address, as with a plain
+//!   `TcpListener`. axum alone does not give it for a listener of another
+//!   type; here handlers that extract it go on working.
+//!
+//! # axum's own idiom
+//!
+//! `into_make_service_with_connect_info::<Conn>()` works as well, together
+//! with [`ConnStateLayer::new`](crate::ConnStateLayer::new) as the router's
+//! outermost layer. It is easier to get wrong: routes and fallbacks added
+//! after the layer are not behind it, and request bodies are not followed.
+
+mod listener;
+mod make_service;
+mod request_body;
+
+pub use make_service::{
+    ConnStateServiceExt, IntoMakeServiceWithConnState, RouterFuture, RouterService,
+};
+
+use std::net::SocketAddr;
+
+use axum::extract::ConnectInfo;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use http::Request;
+
+use crate::{Conn, InstrumentedListener};
+
+impl<L> Connected<IncomingStream<'_, InstrumentedListener<L>>> for Conn
+where
+    InstrumentedListener<L>: Listener<Io: AsRef<Conn>>,
+{
+    fn connect_info(stream: IncomingStream<'_, InstrumentedListener<L>>) -> Self {
+        stream.io().as_ref().clone()
+    }
+}
+
+/// In a request's extensions: [`RouterService`] tells of this request, and a
+/// layer further in must not.
+#[derive(Clone, Copy)]
+struct Tracked;
+
+pub(crate) fn is_tracked<B>(request: &Request<B>) -> bool {
+    request.extensions().get::<Tracked>().is_some()
+}
+
+/// Lets handlers go on extracting `ConnectInfo<SocketAddr>`.
+pub(crate) fn provide_socket_addr<B>(conn: &Conn, request: &mut Request<B>) {
+    let extensions = request.extensions_mut();
+    if let Some(address) = conn.remote_addr().socket_addr() {
+        if extensions.get::<ConnectInfo<SocketAddr>>().is_none() {
+            extensions.insert(ConnectInfo(address));
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Request bodies that tell when they are over.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::exchange::RequestBodyGuard;
+
+pin_project! {
+    /// A request body that tells its connection when it has been read to its
+    /// end or dropped.
+    pub(super) struct RequestBody<B> {
+        // Dropped first: hyper learns that nobody reads any more before it is
+        // told that the request is over.
+        #[pin]
+        inner: B,
+        guard: Option<RequestBodyGuard>,
+    }
+}
+
+impl<B> RequestBody<B> {
+    pub(super) fn new(inner: B, guard: RequestBodyGuard) -> Self {
+        Self { inner, guard: Some(guard) }
+    }
+}
+
+impl<B: Body> Body for RequestBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) if !this.inner.is_end_stream() => {}
+            Some(Err(_)) => drop(this.guard.take()),
+            Some(Ok(_)) | None => {
+                if let Some(guard) = this.guard.take() {
+                    guard.read_to_end();
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,158 @@
+//! The guards that say when the parts of an HTTP/1 request are over: exactly
+//! once each, however they end.
+
+use http::header::CONNECTION;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::upgrade::OnUpgrade;
+
+use crate::Conn;
+use crate::tracker::{self, Exchange};
+
+/// Lives as long as the response does; its drop says that it is over.
+#[derive(Debug)]
+pub(crate) struct ResponseGuard {
+    conn: Conn,
+    exchange: Exchange,
+    upgradable: Upgradable,
+    response: tracker::Response,
+}
+
+/// Which answer would hand the stream over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upgradable {
+    No,
+    /// `101 Switching Protocols` (RFC 9110, section 7.8).
+    Upgrade,
+    /// Any 2xx to CONNECT (RFC 9110, section 9.3.6).
+    Connect,
+}
+
+impl ResponseGuard {
+    /// A request has reached the layer. `None` if its end need not be told:
+    /// HTTP/2 is followed on the wire, and another layer may have told of the
+    /// request already.
+    pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
+        Self::begin_with(conn, request, false)
+    }
+
+    /// As [`begin`](Self::begin), for a request whose body is about to be
+    /// wrapped to tell of its end.
+    #[cfg(feature = "axum")]
+    pub(crate) fn begin_followed<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
+        Self::begin_with(conn, request, true)
+    }
+
+    #[inline]
+    fn begin_with<B: Body>(conn: &Conn, request: &Request<B>, body_followed: bool) -> Option<Self> {
+        let version = request.version();
+        if version == Version::HTTP_2 {
+            conn.count_request();
+            return None;
+        }
+        let exchange = conn.request_began(tracker::Request {
+            has_body: !request.body().is_end_stream(),
+            body_followed,
+            may_persist: version == Version::HTTP_11 && !says_close(request.headers()),
+        })?;
+        Some(Self {
+            conn: conn.clone(),
+            exchange,
+            upgradable: Upgradable::of(request),
+            response: tracker::Response { may_persist: true, upgraded: false },
+        })
+    }
+
+    /// The response's head is known.
+    #[inline]
+    pub(crate) fn answered<B>(&mut self, response: &Response<B>) {
+        self.response = tracker::Response {
+            may_persist: !says_close(response.headers()),
+            upgraded: match self.upgradable {
+                Upgradable::No => false,
+                Upgradable::Upgrade => response.status() == StatusCode::SWITCHING_PROTOCOLS,
+                Upgradable::Connect => response.status().is_success(),
+            },
+        };
+    }
+
+    /// A guard for this request's body.
+    #[cfg(feature = "axum")]
+    pub(crate) fn request_body(&self) -> RequestBodyGuard {
+        RequestBodyGuard { conn: self.conn.clone(), exchange: self.exchange, read_to_end: false }
+    }
+}
+
+impl Drop for ResponseGuard {
+    fn drop(&mut self) {
+        self.conn.response_ended(self.exchange, self.response);
+    }
+}
+
+impl Upgradable {
+    fn of<B>(request: &Request<B>) -> Self {
+        // hyper puts it there when the request may be upgraded.
+        if request.extensions().get::<OnUpgrade>().is_none() {
+            Self::No
+        } else if request.method() == Method::CONNECT {
+            Self::Connect
+        } else {
+            Self::Upgrade
+        }
+    }
+}
+
+/// Whether `Connection: close` is said (RFC 9112, section 9.6).
+fn says_close(headers: &HeaderMap) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| {
+        let tokens = value.as_bytes().split(|byte| *byte == b',');
+        tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"close"))
+    })
+}
+
+/// Lives as long as a followed request body does; its drop says that the body
+/// is over.
+#[cfg(feature = "axum")]
+#[derive(Debug)]
+pub(crate) struct RequestBodyGuard {
+    conn: Conn,
+    exchange: Exchange,
+    read_to_end: bool,
+}
+
+#[cfg(feature = "axum")]
+impl RequestBodyGuard {
+    /// The body has been read to its end.
+    pub(crate) fn read_to_end(mut self) {
+        self.read_to_end = true;
+    }
+}
+
+#[cfg(feature = "axum")]
+impl Drop for RequestBodyGuard {
+    fn drop(&mut self) {
+        self.conn.request_body_ended(self.exchange, self.read_to_end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_is_a_token_among_others() {
+        let says_close = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONNECTION, http::HeaderValue::from_static(value));
+            }
+            super::says_close(&headers)
+        };
+        assert!(!says_close(&[]));
+        assert!(!says_close(&["keep-alive"]));
+        assert!(!says_close(&["closed", "x-close"]));
+        assert!(says_close(&["close"]));
+        assert!(says_close(&["Keep-Alive,  Close"]));
+        assert!(says_close(&["keep-alive", "close"]));
+    }
+}

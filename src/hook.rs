@@ -1,0 +1,112 @@
+//! The callback that is told of every change of state.
+
+use std::sync::Arc;
+
+use crate::{Conn, ConnState};
+
+/// Told whenever a connection changes state; the counterpart of Go's
+/// `http.Server.ConnState` field.
+///
+/// Closures `Fn(&Conn, ConnState)` are hooks, and so are `Arc<H>`, `Option<H>`
+/// (`None` does nothing) and tuples of up to six hooks, which are called from
+/// left to right.
+///
+/// # What a hook may rely on
+///
+/// - The calls for one connection never overlap and come in order: `New`
+///   first, then as [`ConnState`] draws it, and exactly one terminal state.
+/// - [`conn.state()`](Conn::state) is the state being reported.
+/// - Connections do not wait for each other: hooks of different connections
+///   run at the same time, so a hook that counts needs atomics.
+///
+/// # What a hook should not do
+///
+/// It runs inside the connection's task, in the middle of a read or write, so
+/// it must not block: send to a channel, bump a counter, spawn a task.
+///
+/// # Panics
+///
+/// A hook that panics is a hook that returned: the panic is caught, the
+/// connection goes on, and the next state is reported as usual. The panic
+/// message is printed by the process's panic handler, and the feature
+/// `tracing` adds an error event.
+///
+/// # Example
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicI64, Ordering};
+/// use hyper_connstate::{Conn, ConnState, Hook};
+///
+/// #[derive(Default)]
+/// struct OpenConnections(AtomicI64);
+///
+/// impl Hook for OpenConnections {
+///     fn on_state(&self, _conn: &Conn, state: ConnState) {
+///         match state {
+///             ConnState::New => self.0.fetch_add(1, Ordering::Relaxed),
+///             state if state.is_terminal() => self.0.fetch_sub(1, Ordering::Relaxed),
+///             _ => return,
+///         };
+///     }
+/// }
+///
+/// let open = Arc::new(OpenConnections::default());
+/// let log = |conn: &Conn, state: ConnState| println!("{}: {state}", conn.remote_addr());
+/// let hook = (open.clone(), log);
+/// # fn assert_hook(_: impl Hook) {}
+/// # assert_hook(hook);
+/// ```
+pub trait Hook: Send + Sync + 'static {
+    /// `conn` is now in `state`.
+    fn on_state(&self, conn: &Conn, state: ConnState);
+}
+
+impl<F> Hook for F
+where
+    F: Fn(&Conn, ConnState) + Send + Sync + 'static,
+{
+    fn on_state(&self, conn: &Conn, state: ConnState) {
+        self(conn, state);
+    }
+}
+
+impl<H: Hook + ?Sized> Hook for Arc<H> {
+    fn on_state(&self, conn: &Conn, state: ConnState) {
+        (**self).on_state(conn, state);
+    }
+}
+
+impl<H: Hook> Hook for Option<H> {
+    fn on_state(&self, conn: &Conn, state: ConnState) {
+        if let Some(hook) = self {
+            hook.on_state(conn, state);
+        }
+    }
+}
+
+/// The hook that does nothing, for when only the [`Conn`] handles are of
+/// interest.
+impl Hook for () {
+    fn on_state(&self, _conn: &Conn, _state: ConnState) {}
+}
+
+macro_rules! tuple_hooks {
+    ($($name:ident),+) => {
+        impl<$($name: Hook),+> Hook for ($($name,)+) {
+            #[allow(non_snake_case)]
+            fn on_state(&self, conn: &Conn, state: ConnState) {
+                let ($($name,)+) = self;
+                // A panic of one hook does not keep the state from the others.
+                $(crate::conn::call_hook($name, conn, state);)+
+            }
+        }
+    };
+}
+
+tuple_hooks!(A);
+tuple_hooks!(A, B);
+tuple_hooks!(A, B, C);
+tuple_hooks!(A, B, C, D);
+tuple_hooks!(A, B, C, D, E);
+tuple_hooks!(A, B, C, D, E, F);

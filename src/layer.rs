@@ -1,0 +1,97 @@
+//! The tower layer that tells when requests begin and responses end.
+
+use tower_layer::Layer;
+
+use crate::Conn;
+use crate::service::ConnStateService;
+
+/// Tells a connection when its requests begin and when their responses are
+/// over.
+///
+/// An HTTP/1 connection needs it to be reported as
+/// [`Idle`](crate::ConnState::Idle): where a response ends is not to be seen
+/// from its bytes at a reasonable price. HTTP/2 connections are followed on
+/// the wire, and the layer only counts their requests.
+///
+/// It belongs **outermost**: it speaks of the requests and responses that it
+/// sees. A layer outside of it that answers by itself, that waits before it
+/// passes a request on, or that collects a response and sends it later, moves
+/// the moment at which a request begins or ends. A second `ConnStateLayer`
+/// around the same request does nothing.
+///
+/// # Plain hyper and hyper-util
+///
+/// [`for_conn`](Self::for_conn) makes a layer for one connection. It wraps
+/// tower services and hyper services alike.
+///
+/// ```no_run
+/// # async fn hello(_: hyper::Request<hyper::body::Incoming>)
+/// #     -> Result<hyper::Response<String>, std::convert::Infallible> { unimplemented!() }
+/// # async fn example() -> std::io::Result<()> {
+/// use hyper::service::service_fn;
+/// use hyper_connstate::{ConnStateLayer, instrument_listener};
+/// use hyper_util::rt::{TokioExecutor, TokioIo};
+/// use hyper_util::server::conn::auto;
+/// use tokio::net::TcpListener;
+/// use tower_layer::Layer;
+///
+/// # let hook = ();
+/// let mut listener = instrument_listener(TcpListener::bind("127.0.0.1:8080").await?, hook);
+/// loop {
+///     let (io, conn) = listener.accept().await?;
+///     let service = ConnStateLayer::for_conn(&conn).layer(service_fn(hello));
+///     tokio::spawn(async move {
+///         auto::Builder::new(TokioExecutor::new())
+///             .serve_connection_with_upgrades(TokioIo::new(io), service)
+///             .await
+///     });
+/// }
+/// # }
+/// ```
+///
+/// # axum
+///
+/// Prefer
+#[cfg_attr(
+    feature = "axum",
+    doc = "[`into_make_service_with_conn_state`](crate::axum::ConnStateServiceExt::into_make_service_with_conn_state),"
+)]
+#[cfg_attr(not(feature = "axum"), doc = "`into_make_service_with_conn_state` (feature `axum`),")]
+/// which puts the layer outermost by itself and takes care of request bodies
+/// too. [`new`](Self::new) fits into a `Router` that is served with
+/// `into_make_service_with_connect_info::<Conn>()`.
+///
+/// # Request bodies
+///
+/// The layer follows the response. hyper keeps a connection busy until the
+/// request's body has been read too, so a handler that moves the request's
+/// body into a task which outlives the response can make this layer report
+/// `Idle` while that task still reads.
+#[derive(Clone, Debug, Default)]
+pub struct ConnStateLayer {
+    conn: Option<Conn>,
+}
+
+impl ConnStateLayer {
+    /// A layer that finds the connection in each request's extensions: a
+    /// [`Conn`], or with the feature `axum` a `ConnectInfo<Conn>`.
+    ///
+    /// A request that has neither passes untouched. With the feature `tracing`
+    /// the first such request is answered with a warning that says what to do.
+    pub fn new() -> Self {
+        Self { conn: None }
+    }
+
+    /// A layer for the requests of this connection.
+    pub fn for_conn(conn: &Conn) -> Self {
+        Self { conn: Some(conn.clone()) }
+    }
+}
+
+impl<S> Layer<S> for ConnStateLayer {
+    type Service = ConnStateService<S>;
+
+    fn layer(&self, inner: S) -> ConnStateService<S> {
+        ConnStateService::new(inner, self.conn.clone())
+    }
+}

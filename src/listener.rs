@@ -1,0 +1,258 @@
+//! Listeners whose connections are tracked.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::hook::Hook;
+use crate::io::ConnIo;
+use crate::{Address, Conn, Handshake};
+
+/// Wraps a listener so that `hook` is told what each of its connections is
+/// doing.
+///
+/// `listener` is a [`TcpListener`], a [`UnixListener`] or anything else that
+/// implements [`Accept`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// use hyper_connstate::{Conn, ConnState, instrument_listener};
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let mut listener = instrument_listener(listener, |conn: &Conn, state: ConnState| {
+///     println!("Client: {} - new state: {state}", conn.remote_addr());
+/// });
+///
+/// let client = TcpStream::connect(listener.get_ref().local_addr()?).await?;
+/// let (io, conn) = listener.accept().await?;
+/// assert_eq!(conn.remote_addr().to_string(), client.local_addr()?.to_string());
+/// assert_eq!(conn.state(), ConnState::New);
+/// # drop(io);
+/// # Ok(())
+/// # }
+/// ```
+pub fn instrument_listener<L>(listener: L, hook: impl Hook) -> InstrumentedListener<L> {
+    InstrumentedListener { listener, hook: Arc::new(hook) }
+}
+
+/// Something that accepts connections: what [`instrument_listener`] can wrap.
+///
+/// Implemented for tokio's listeners. Implement it to take connections from
+/// elsewhere:
+///
+/// ```
+/// use std::io;
+/// use hyper_connstate::{Accept, Address, instrument_listener};
+/// use tokio::io::DuplexStream;
+/// use tokio::sync::mpsc;
+///
+/// struct InMemory(mpsc::Receiver<DuplexStream>);
+///
+/// impl Accept for InMemory {
+///     type Io = DuplexStream;
+///     type Addr = Address;
+///
+///     async fn accept(&mut self) -> io::Result<(DuplexStream, Address)> {
+///         let stream = self.0.recv().await;
+///         stream.map(|stream| (stream, Address::Unknown)).ok_or_else(|| io::ErrorKind::NotConnected.into())
+///     }
+///
+///     fn local_addr(&self) -> io::Result<Address> {
+///         Ok(Address::Unknown)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> io::Result<()> {
+/// let (clients, server) = mpsc::channel(1);
+/// let mut listener = instrument_listener(InMemory(server), ());
+/// clients.send(tokio::io::duplex(1024).0).await.unwrap();
+/// let (_io, conn) = listener.accept().await?;
+/// assert_eq!(conn.remote_addr().to_string(), "unknown");
+/// # Ok(())
+/// # }
+/// ```
+pub trait Accept {
+    /// The streams that come in.
+    type Io;
+
+    /// The address of one end of a connection.
+    type Addr: Into<Address>;
+
+    /// Waits for the next connection: its stream and the client's address.
+    ///
+    /// The future must not lose a connection when it is dropped, since
+    /// servers accept inside `select!`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the next connection from being accepted. Most such
+    /// errors pass, and the caller tries again.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
+
+    /// The address that is listened on.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell.
+    fn local_addr(&self) -> io::Result<Self::Addr>;
+
+    /// The address that this connection's client connected to.
+    ///
+    /// By default the address that is listened on, which may be a wildcard
+    /// such as `0.0.0.0:80`.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell; [`Conn::local_addr`] is then
+    /// [`Address::Unknown`].
+    fn connection_local_addr(&self, io: &Self::Io) -> io::Result<Self::Addr> {
+        let _ = io;
+        self.local_addr()
+    }
+}
+
+impl Accept for TcpListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        Self::accept(self).await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+
+    fn connection_local_addr(&self, io: &TcpStream) -> io::Result<SocketAddr> {
+        io.local_addr()
+    }
+}
+
+#[cfg(unix)]
+impl Accept for UnixListener {
+    type Io = UnixStream;
+    type Addr = Address;
+
+    async fn accept(&mut self) -> io::Result<(UnixStream, Address)> {
+        let (stream, address) = Self::accept(self).await?;
+        Ok((stream, address.into()))
+    }
+
+    fn local_addr(&self) -> io::Result<Address> {
+        Self::local_addr(self).map(Address::from)
+    }
+
+    fn connection_local_addr(&self, io: &UnixStream) -> io::Result<Address> {
+        io.local_addr().map(Address::from)
+    }
+}
+
+/// Accepts until it succeeds, for interfaces that have no room for an error.
+#[cfg(feature = "axum")]
+pub(crate) async fn accept_past_errors<L: Accept>(listener: &mut L) -> (L::Io, L::Addr) {
+    use std::time::Duration;
+
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                crate::diagnostics::accept_failed(&error);
+                // Out of file descriptors, as a rule. Trying again at once
+                // would spin.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Whether an accept error is about a client that went away before it was
+/// accepted (accept(2): "Error handling").
+#[cfg(feature = "axum")]
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// A listener whose connections are tracked; see [`instrument_listener`].
+///
+/// With the feature `axum` it is an `axum::serve::Listener` too.
+pub struct InstrumentedListener<L> {
+    listener: L,
+    hook: Arc<dyn Hook>,
+}
+
+impl<L: Accept> InstrumentedListener<L> {
+    /// Waits for the next connection, and reports it as
+    /// [`New`](crate::ConnState::New).
+    ///
+    /// Nothing lies between the report and the return, so dropping this future
+    /// (in a `select!`, say) never loses a connection that was reported.
+    ///
+    /// # Errors
+    ///
+    /// Those of the listener inside. Most of them pass: see
+    /// [`tokio::net::TcpListener::accept`].
+    pub async fn accept(&mut self) -> io::Result<(ConnIo<L::Io>, Conn)> {
+        let io = self.accept_handshake().await?.into_io();
+        let conn = io.conn().clone();
+        Ok((io, conn))
+    }
+
+    /// Waits for the next connection, reports it as
+    /// [`New`](crate::ConnState::New), and leaves its stream uninstrumented
+    /// until the TLS handshake is done: see [`Handshake`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`accept`](Self::accept).
+    pub async fn accept_handshake(&mut self) -> io::Result<Handshake<L::Io>> {
+        let (stream, remote_addr) = self.listener.accept().await?;
+        Ok(self.register(stream, remote_addr.into()))
+    }
+
+    pub(crate) fn register(&self, stream: L::Io, remote_addr: Address) -> Handshake<L::Io> {
+        let local_addr = self.listener.connection_local_addr(&stream);
+        let local_addr = local_addr.map_or(Address::Unknown, Into::into);
+        let conn = Conn::accepted(remote_addr, local_addr, self.hook.clone());
+        Handshake::new(stream, conn)
+    }
+}
+
+impl<L> InstrumentedListener<L> {
+    /// The listener inside.
+    pub fn get_ref(&self) -> &L {
+        &self.listener
+    }
+
+    /// The listener inside. What is accepted from it directly is not tracked.
+    pub fn get_mut(&mut self) -> &mut L {
+        &mut self.listener
+    }
+
+    /// Takes the listener out; connections it has accepted go on being tracked.
+    pub fn into_inner(self) -> L {
+        self.listener
+    }
+}
+
+impl<L: fmt::Debug> fmt::Debug for InstrumentedListener<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstrumentedListener")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,106 @@
+//! The service that [`ConnStateLayer`](crate::ConnStateLayer) makes.
+
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::Conn;
+use crate::body::ConnStateBody;
+use crate::diagnostics;
+use crate::exchange::ResponseGuard;
+use crate::future::ConnStateFuture;
+
+/// Tells a connection when requests begin and responses are over; made by
+/// [`ConnStateLayer`](crate::ConnStateLayer).
+///
+/// It is a tower service around a tower service, and a hyper service around a
+/// hyper service.
+#[derive(Clone, Debug)]
+pub struct ConnStateService<S> {
+    inner: S,
+    conn: Option<Conn>,
+}
+
+impl<S> ConnStateService<S> {
+    pub(crate) fn new(inner: S, conn: Option<Conn>) -> Self {
+        Self { inner, conn }
+    }
+
+    /// The service inside.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    fn begin<B: Body>(&self, request: &mut Request<B>) -> Option<ResponseGuard> {
+        if let Some(conn) = &self.conn {
+            return ResponseGuard::begin(conn, request);
+        }
+        #[cfg(feature = "axum")]
+        if crate::axum::is_tracked(request) {
+            return None;
+        }
+        let Some(conn) = find_conn(request.extensions()) else {
+            diagnostics::conn_missing();
+            return None;
+        };
+        #[cfg(feature = "axum")]
+        crate::axum::provide_socket_addr(&conn, request);
+        ResponseGuard::begin(&conn, request)
+    }
+}
+
+fn find_conn(extensions: &http::Extensions) -> Option<Conn> {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::ConnectInfo(conn)) = extensions.get() {
+        return Some(Conn::clone(conn));
+    }
+    extensions.get::<Conn>().cloned()
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ConnStateService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ReqBody: Body,
+    ResBody: Body,
+{
+    type Response = Response<ConnStateBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ConnStateFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let guard = self.begin(&mut request);
+        ConnStateFuture::new(self.inner.call(request), guard)
+    }
+}
+
+impl<S, ReqBody, ResBody> hyper::service::Service<Request<ReqBody>> for ConnStateService<S>
+where
+    S: hyper::service::Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ReqBody: Body,
+    ResBody: Body,
+{
+    type Response = Response<ConnStateBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ConnStateFuture<S::Future>;
+
+    fn call(&self, mut request: Request<ReqBody>) -> Self::Future {
+        let guard = self.begin(&mut request);
+        ConnStateFuture::new(self.inner.call(request), guard)
+    }
+}

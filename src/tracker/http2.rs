@@ -1,0 +1,353 @@
+//! HTTP/2 on the wire (RFC 9113): frame headers in both directions, and the
+//! client's open streams.
+//!
+//! Payloads are skipped, but for the last stream that a server's GOAWAY names.
+//! A frame counts at its last byte, so that any split of the same bytes gives
+//! the same result.
+
+/// The number of open streams left zero, or came back to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crossing {
+    Opened,
+    Closed,
+}
+
+/// Both directions of one connection.
+#[derive(Debug)]
+pub(crate) struct Http2 {
+    from_client: FrameReader,
+    from_server: FrameReader,
+    streams: Streams,
+    /// There were open streams when last reported.
+    active: bool,
+}
+
+impl Http2 {
+    pub(crate) fn new() -> Self {
+        Self {
+            from_client: FrameReader::default(),
+            from_server: FrameReader::default(),
+            streams: Streams::new(),
+            active: false,
+        }
+    }
+
+    pub(crate) fn has_open_streams(&self) -> bool {
+        self.active
+    }
+
+    /// Bytes after the preface were read from the client. What they say takes
+    /// effect at once.
+    pub(crate) fn read(&mut self, bytes: &[u8], mut on: impl FnMut(Crossing)) {
+        let Self { from_client, streams, active, .. } = self;
+        from_client.read(bytes, |frame| {
+            match frame.event() {
+                Some(Event::Headers { stream, end_stream }) => {
+                    streams.client_headers(stream, end_stream);
+                }
+                Some(Event::EndStream { stream }) => streams.client_ended(stream),
+                Some(Event::Reset { stream }) => streams.client_reset(stream),
+                // The client says which streams of the server's it will still
+                // take, and the server opens none.
+                Some(Event::GoAway { .. }) | None => {}
+            }
+            let open = streams.any();
+            if open != *active {
+                *active = open;
+                on(if open { Crossing::Opened } else { Crossing::Closed });
+            }
+        });
+    }
+
+    /// Bytes were written by the server. What they say takes effect when they
+    /// have been flushed, because a TLS stream takes bytes long before the
+    /// socket does.
+    pub(crate) fn written(&mut self, bytes: &[u8]) {
+        let Self { from_server, streams, .. } = self;
+        from_server.read(bytes, |frame| match frame.event() {
+            Some(Event::Headers { stream, end_stream: true } | Event::EndStream { stream }) => {
+                streams.server_ended(stream);
+            }
+            Some(Event::Reset { stream }) => streams.server_reset(stream),
+            Some(Event::GoAway { last_stream }) => streams.server_goes_away(last_stream),
+            Some(Event::Headers { end_stream: false, .. }) | None => {}
+        });
+    }
+
+    /// What was written is in the socket.
+    pub(crate) fn flushed(&mut self) -> Option<Crossing> {
+        self.streams.flushed();
+        let closed = self.active && !self.streams.any();
+        self.active &= !closed;
+        closed.then_some(Crossing::Closed)
+    }
+}
+
+// === frames ===
+
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
+const GOAWAY: u8 = 0x7;
+const CONTINUATION: u8 = 0x9;
+
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+
+const HEADER: usize = 9;
+/// How much of a payload is looked at: GOAWAY's last stream.
+const PEEK: usize = 4;
+
+/// Splits a direction's bytes into frames.
+#[derive(Debug, Default)]
+struct FrameReader {
+    header: [u8; HEADER],
+    header_len: usize,
+    peek: [u8; PEEK],
+    peek_len: usize,
+    /// How much of the payload is still to come.
+    left: usize,
+    /// A header block that goes on in CONTINUATION frames: its stream, and
+    /// whether its HEADERS frame carried END_STREAM.
+    block: Option<(u32, bool)>,
+}
+
+/// A frame that has been read to its last byte.
+struct Frame<'a> {
+    reader: &'a mut FrameReader,
+}
+
+/// What a frame means for streams.
+#[derive(Debug, PartialEq, Eq)]
+enum Event {
+    /// A whole header block.
+    Headers {
+        stream: u32,
+        end_stream: bool,
+    },
+    /// The last DATA frame.
+    EndStream {
+        stream: u32,
+    },
+    Reset {
+        stream: u32,
+    },
+    GoAway {
+        last_stream: u32,
+    },
+}
+
+impl FrameReader {
+    fn read(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(Frame<'_>)) {
+        while !bytes.is_empty() {
+            if self.header_len < HEADER {
+                let length = bytes.len().min(HEADER - self.header_len);
+                let (start, rest) = bytes.split_at(length);
+                self.header[self.header_len..][..length].copy_from_slice(start);
+                self.header_len += length;
+                bytes = rest;
+                if self.header_len < HEADER {
+                    return;
+                }
+                let [a, b, c, ..] = self.header;
+                self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                self.peek_len = 0;
+            } else {
+                let length = bytes.len().min(self.left);
+                let (start, rest) = bytes.split_at(length);
+                let peeked = length.min(PEEK - self.peek_len);
+                self.peek[self.peek_len..][..peeked].copy_from_slice(&start[..peeked]);
+                self.peek_len += peeked;
+                self.left -= length;
+                bytes = rest;
+            }
+            if self.left == 0 {
+                self.header_len = 0;
+                on_frame(Frame { reader: self });
+            }
+        }
+    }
+}
+
+impl Frame<'_> {
+    fn event(self) -> Option<Event> {
+        let [_, _, _, kind, flags, a, b, c, d] = self.reader.header;
+        let stream = stream_id([a, b, c, d]);
+        let end_stream = flags & END_STREAM != 0;
+        let end_headers = flags & END_HEADERS != 0;
+        match kind {
+            DATA if end_stream => Some(Event::EndStream { stream }),
+            HEADERS if end_headers => Some(Event::Headers { stream, end_stream }),
+            HEADERS => {
+                self.reader.block = Some((stream, end_stream));
+                None
+            }
+            CONTINUATION if end_headers => {
+                let (stream, end_stream) = self.reader.block.take()?;
+                Some(Event::Headers { stream, end_stream })
+            }
+            RST_STREAM => Some(Event::Reset { stream }),
+            GOAWAY if self.reader.peek_len == PEEK => {
+                Some(Event::GoAway { last_stream: stream_id(self.reader.peek) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A stream's number, without the reserved bit.
+fn stream_id(bytes: [u8; 4]) -> u32 {
+    u32::from_be_bytes(bytes) & 0x7fff_ffff
+}
+
+// === streams ===
+
+/// The streams that a client has opened and that have not ended.
+///
+/// A stream ends when END_STREAM has passed in both directions or RST_STREAM
+/// in either; what the server sent counts from the next flush on.
+#[derive(Debug)]
+struct Streams {
+    /// In the order of their ids, which is the order in which they opened.
+    /// Ended ones stay until they are half of the list, so that ending one
+    /// does not move all the others.
+    list: Vec<Stream>,
+    ended: usize,
+    /// The highest id that a client has used.
+    newest: u32,
+    /// The highest id that the server has not sent away with GOAWAY.
+    last: u32,
+    /// Streams out of the list whose end the server has written but not
+    /// flushed.
+    ending: usize,
+    /// Counts flushes that mattered, to tell whether an end has been flushed.
+    /// It may wrap: only equality with the current value counts.
+    flushes: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    id: u32,
+    side: Side,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// Neither side has ended.
+    Open,
+    /// The client has; the server is to answer.
+    Client,
+    /// The server has, in the bytes before this flush.
+    Server { flush: u32 },
+    /// The stream is not open any more.
+    Ended,
+}
+
+impl Streams {
+    fn new() -> Self {
+        Self { list: Vec::new(), ended: 0, newest: 0, last: u32::MAX, ending: 0, flushes: 0 }
+    }
+
+    /// Whether any stream is open or waits for its end to be flushed.
+    fn any(&self) -> bool {
+        self.ending > 0 || self.list.len() > self.ended
+    }
+
+    fn client_headers(&mut self, id: u32, end_stream: bool) {
+        if id <= self.newest {
+            // Trailers, or a stream that is closed already.
+            if end_stream {
+                self.client_ended(id);
+            }
+            return;
+        }
+        // Client streams are odd (RFC 9113, section 5.1.1).
+        if id % 2 == 0 {
+            return;
+        }
+        self.newest = id;
+        if id <= self.last {
+            let side = if end_stream { Side::Client } else { Side::Open };
+            self.list.push(Stream { id, side });
+        }
+    }
+
+    fn client_ended(&mut self, id: u32) {
+        let Some(index) = self.find(id) else { return };
+        match self.list[index].side {
+            Side::Open => self.list[index].side = Side::Client,
+            Side::Server { flush } => {
+                if flush == self.flushes {
+                    self.ending += 1;
+                }
+                self.end(index);
+            }
+            Side::Client | Side::Ended => {}
+        }
+    }
+
+    fn client_reset(&mut self, id: u32) {
+        if let Some(index) = self.find(id) {
+            self.end(index);
+        }
+    }
+
+    fn server_ended(&mut self, id: u32) {
+        let Some(index) = self.find(id) else { return };
+        match self.list[index].side {
+            Side::Open => self.list[index].side = Side::Server { flush: self.flushes },
+            Side::Client => {
+                self.ending += 1;
+                self.end(index);
+            }
+            Side::Server { .. } | Side::Ended => {}
+        }
+    }
+
+    fn server_reset(&mut self, id: u32) {
+        if let Some(index) = self.find(id) {
+            self.ending += 1;
+            self.end(index);
+        }
+    }
+
+    /// GOAWAY: the server has not looked at streams above `last` and never
+    /// will; h2 drops them without another word.
+    fn server_goes_away(&mut self, last: u32) {
+        self.last = self.last.min(last);
+        while let Some(stream) = self.list.last() {
+            if stream.id <= last {
+                break;
+            }
+            if stream.side == Side::Ended {
+                self.ended -= 1;
+            } else {
+                self.ending += 1;
+            }
+            self.list.pop();
+        }
+    }
+
+    fn flushed(&mut self) {
+        self.ending = 0;
+        self.flushes = self.flushes.wrapping_add(1);
+    }
+
+    /// The place of a stream that is open.
+    fn find(&self, id: u32) -> Option<usize> {
+        let index = self.list.binary_search_by_key(&id, |stream| stream.id).ok()?;
+        (self.list[index].side != Side::Ended).then_some(index)
+    }
+
+    fn end(&mut self, index: usize) {
+        self.list[index].side = Side::Ended;
+        self.ended += 1;
+        if self.ended * 2 >= self.list.len() {
+            self.list.retain(|stream| stream.side != Side::Ended);
+            self.ended = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! From bytes to facts: which protocol a connection speaks, and, for HTTP/2,
+//! what its frames say.
+//!
+//! A connection is HTTP/2 once the client's whole preface has been read and
+//! what the server writes first is a SETTINGS frame, in whichever order. A
+//! server that answers the preface in HTTP/1 (`HTTP/1.1 400`) speaks HTTP/1.
+
+use super::http2::{Crossing, Http2};
+use super::{Fact, Interest};
+
+/// RFC 9113, section 3.4.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Enough of a server's first bytes to see a frame's header (9 bytes) or a
+/// status line's first digit (`HTTP/1.1 4`).
+const OPENING: usize = 10;
+
+const FRAME_HEADER: usize = 9;
+const SETTINGS: u8 = 0x4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not known yet: everything is followed as if it were HTTP/2, and told as
+    /// if it were HTTP/1.
+    Opening,
+    Http1,
+    Http2,
+}
+
+/// What one connection's bytes have told so far.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    phase: Phase,
+    /// How many bytes of the preface have been read.
+    preface: usize,
+    /// The first bytes that the server wrote.
+    opening: [u8; OPENING],
+    opening_len: usize,
+    /// Bytes have been written that were not flushed.
+    unflushed: bool,
+    http2: Http2,
+}
+
+impl Wire {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: Phase::Opening,
+            preface: 0,
+            opening: [0; OPENING],
+            opening_len: 0,
+            unflushed: false,
+            http2: Http2::new(),
+        }
+    }
+
+    /// Bytes were read. `interest` says what the tracker wants to hear of.
+    #[inline]
+    pub(crate) fn read(&mut self, bytes: &[u8], interest: u8, mut tell: impl FnMut(Fact)) {
+        match self.phase {
+            Phase::Http1 => {
+                if interest & Interest::READ != 0 {
+                    tell(Fact::Read);
+                }
+            }
+            Phase::Http2 => self.http2.read(bytes, |crossing| tell(crossing.into())),
+            Phase::Opening => self.read_opening(bytes, tell),
+        }
+    }
+
+    fn read_opening(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
+        let expected = &PREFACE[self.preface..];
+        let length = expected.len().min(bytes.len());
+        let (start, rest) = bytes.split_at(length);
+        if start != &expected[..length] {
+            self.phase = Phase::Http1;
+            tell(Fact::Http1Began);
+            tell(Fact::Read);
+            return;
+        }
+        self.preface += length;
+        if self.is_http2() {
+            self.begin_http2(&mut tell);
+        } else {
+            tell(Fact::Read);
+        }
+        // Until it is decided the frames count for nothing but are followed.
+        let begun = self.phase == Phase::Http2;
+        self.http2.read(rest, |crossing| {
+            if begun {
+                tell(crossing.into());
+            }
+        });
+    }
+
+    /// Bytes were taken by the stream below.
+    #[inline]
+    pub(crate) fn written(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.unflushed = true;
+        if self.phase != Phase::Http1 {
+            self.http2.written(bytes);
+        }
+        if self.opening_len < OPENING {
+            self.written_opening(bytes, &mut tell);
+        }
+    }
+
+    fn written_opening(&mut self, bytes: &[u8], tell: &mut impl FnMut(Fact)) {
+        let length = bytes.len().min(OPENING - self.opening_len);
+        self.opening[self.opening_len..][..length].copy_from_slice(&bytes[..length]);
+        self.opening_len += length;
+
+        if self.phase == Phase::Opening && self.opening_len >= FRAME_HEADER {
+            if !self.starts_with_settings() {
+                self.phase = Phase::Http1;
+                tell(Fact::Http1Began);
+            } else if self.is_http2() {
+                self.begin_http2(tell);
+            }
+        }
+        if self.phase == Phase::Http1 && self.opening_len == OPENING {
+            // hyper's own answers, to requests that no handler ever sees, are
+            // 4xx.
+            let by_handler = !self.opening.starts_with(b"HTTP/1.1 4");
+            tell(Fact::Answering { by_handler });
+        }
+    }
+
+    fn starts_with_settings(&self) -> bool {
+        // Type SETTINGS, no flags (it is no acknowledgement), stream 0.
+        self.opening_len >= FRAME_HEADER && self.opening[3..9] == [SETTINGS, 0, 0, 0, 0, 0]
+    }
+
+    fn is_http2(&self) -> bool {
+        self.preface == PREFACE.len() && self.starts_with_settings()
+    }
+
+    fn begin_http2(&mut self, tell: &mut impl FnMut(Fact)) {
+        self.phase = Phase::Http2;
+        tell(Fact::Http2Began);
+        if self.http2.has_open_streams() {
+            tell(Fact::StreamsOpened);
+        }
+    }
+
+    /// The stream below said that all that was written is on its way.
+    #[inline]
+    pub(crate) fn flushed(&mut self, interest: u8, mut tell: impl FnMut(Fact)) {
+        let bytes = std::mem::take(&mut self.unflushed);
+        if self.phase == Phase::Http2 {
+            if let Some(crossing) = self.http2.flushed() {
+                tell(crossing.into());
+            }
+        } else if interest & Interest::FLUSHED != 0
+            || (bytes && interest & Interest::FLUSHED_BYTES != 0)
+        {
+            tell(Fact::Flushed { bytes });
+        }
+    }
+}
+
+impl From<Crossing> for Fact {
+    fn from(crossing: Crossing) -> Self {
+        match crossing {
+            Crossing::Opened => Self::StreamsOpened,
+            Crossing::Closed => Self::StreamsClosed,
+        }
+    }
+}
