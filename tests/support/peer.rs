@@ -1,0 +1,201 @@
+//! A client that sends what it is told.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::recorder::Recorder;
+use super::server::Kind;
+
+/// A client's stream, whatever it is.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for tokio_rustls::client::TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+pub struct Peer {
+    stream: Option<Pin<Box<dyn Stream>>>,
+    /// What was read and not yet asked for.
+    buffer: Vec<u8>,
+    client: String,
+    pub kind: Kind,
+    pub recorder: Recorder,
+}
+
+impl Peer {
+    pub fn new(
+        stream: impl Stream + 'static,
+        client: String,
+        kind: Kind,
+        recorder: Recorder,
+    ) -> Self {
+        Self { stream: Some(Box::pin(stream)), buffer: Vec::new(), client, kind, recorder }
+    }
+
+    /// Pauses, and checks that exactly these states have been reported since
+    /// the last pause.
+    #[track_caller]
+    pub fn sees<'a>(&'a self, expected: &'a str) -> impl Future<Output = ()> + 'a {
+        let location = std::panic::Location::caller();
+        async move {
+            let context = format!("{location} ({:?})", self.kind);
+            self.recorder.sees(&self.client, expected, &context).await;
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.client.parse().unwrap()
+    }
+
+    pub fn name(&self) -> &str {
+        &self.client
+    }
+
+    pub fn conn(&self) -> hyper_connstate::Conn {
+        self.recorder.conn(&self.client)
+    }
+
+    fn stream(&mut self) -> &mut Pin<Box<dyn Stream>> {
+        self.stream.as_mut().expect("the peer has closed its stream")
+    }
+
+    /// Gives the stream to a real client.
+    pub fn take_stream(&mut self) -> Pin<Box<dyn Stream>> {
+        self.stream.take().unwrap()
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream().write_all(bytes.as_ref()).await.unwrap();
+        self.stream().flush().await.unwrap();
+    }
+
+    /// Sends what a server that has closed already need not take.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream().write_all(bytes.as_ref()).await;
+    }
+
+    pub async fn get(&mut self, path: &str) {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+    }
+
+    /// Reads exactly this many bytes.
+    pub async fn read(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length {
+            assert!(self.fill().await, "the server closed after {:?}", self.text());
+        }
+        self.buffer.drain(..length).collect()
+    }
+
+    async fn fill(&mut self) -> bool {
+        let mut chunk = vec![0; 64 << 10];
+        match self.stream().read(&mut chunk).await {
+            Ok(0) | Err(_) => false,
+            Ok(length) => {
+                self.buffer.extend_from_slice(&chunk[..length]);
+                true
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.buffer[..self.buffer.len().min(500)]).into_owned()
+    }
+
+    /// Reads up to and with `end`.
+    pub async fn read_until(&mut self, end: &str) -> String {
+        loop {
+            let found = self.buffer.windows(end.len()).position(|part| part == end.as_bytes());
+            if let Some(position) = found {
+                let part = self.buffer.drain(..position + end.len()).collect();
+                return String::from_utf8(part).unwrap();
+            }
+            assert!(self.fill().await, "the server closed after {:?}", self.text());
+        }
+    }
+
+    /// Reads a response's head.
+    pub async fn head(&mut self) -> String {
+        self.read_until("\r\n\r\n").await
+    }
+
+    /// Reads a whole HTTP/1 response with `Content-Length` or chunks; gives
+    /// its head and body.
+    pub async fn response(&mut self) -> (String, Vec<u8>) {
+        let head = self.head().await;
+        let lower = head.to_ascii_lowercase();
+        let length = lower.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let body = if let Some(length) = length {
+            self.read(length.trim().parse().unwrap()).await
+        } else if lower.contains("transfer-encoding: chunked") {
+            let mut body = Vec::new();
+            loop {
+                let size = self.read_until("\r\n").await;
+                let size = usize::from_str_radix(size.trim(), 16).unwrap();
+                if size == 0 {
+                    while self.read_until("\r\n").await != "\r\n" {}
+                    break body;
+                }
+                body.extend(self.read(size).await);
+                self.read(2).await;
+            }
+        } else {
+            Vec::new()
+        };
+        (head, body)
+    }
+
+    /// Reads an HTTP/2 frame: its type, flags, stream and payload.
+    pub async fn frame(&mut self) -> (u8, u8, u32, Vec<u8>) {
+        let header = self.read(9).await;
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        let stream = u32::from_be_bytes(header[5..].try_into().unwrap());
+        (header[3], header[4], stream, self.read(length as usize).await)
+    }
+
+    /// Reads frames until one ends this stream: END_STREAM or RST_STREAM.
+    pub async fn end_of_stream(&mut self, stream: u32) {
+        loop {
+            let (kind, flags, of, _) = self.frame().await;
+            if of == stream && (kind == 0x3 || (kind <= 0x1 && flags & 0x1 != 0)) {
+                return;
+            }
+        }
+    }
+
+    /// Reads until the server closes.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        while self.fill().await {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Sends an end of file, and goes on reading.
+    pub async fn half_close(&mut self) {
+        self.stream().shutdown().await.unwrap();
+    }
+
+    /// Closes the connection.
+    pub async fn close(&mut self) {
+        drop(self.stream.take());
+    }
+
+    /// Closes the connection with a TCP reset.
+    pub async fn reset(&mut self) {
+        let stream = self.stream.take().unwrap();
+        SockRef::from(stream.tcp()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(stream);
+    }
+}

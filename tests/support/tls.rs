@@ -1,0 +1,40 @@
+//! TLS with a certificate made for the test.
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+struct Identity {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
+    let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    Identity {
+        certificate: identity.cert.der().clone(),
+        key: PrivateKeyDer::try_from(identity.key_pair.serialize_der()).unwrap(),
+    }
+});
+
+pub fn acceptor() -> TlsAcceptor {
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![IDENTITY.certificate.clone()], IDENTITY.key.clone_key())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+pub async fn connect(tcp: TcpStream, alpn: &str) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(IDENTITY.certificate.clone()).unwrap();
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+}
