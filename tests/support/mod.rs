@@ -11,6 +11,7 @@
 pub mod frames;
 pub mod handler;
 pub mod peer;
+pub mod raw;
 pub mod recorder;
 pub mod server;
 pub mod tls;

@@ -166,6 +166,16 @@ impl Peer {
         (header[3], header[4], stream, self.read(length as usize).await)
     }
 
+    /// Reads frames up to a PING, and answers it.
+    pub async fn answer_ping(&mut self) {
+        loop {
+            let (kind, _, _, payload) = self.frame().await;
+            if kind == 0x6 {
+                return self.send(super::frames::frame(0x6, 0x1, 0, &payload)).await;
+            }
+        }
+    }
+
     /// Reads frames until one ends this stream: END_STREAM or RST_STREAM.
     pub async fn end_of_stream(&mut self, stream: u32) {
         loop {

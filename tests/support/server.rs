@@ -127,7 +127,7 @@ impl Server {
 /// system's own settings are.
 const SOCKET_BUFFER: u32 = 64 << 10;
 
-fn listen() -> TcpListener {
+pub fn listen() -> TcpListener {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_send_buffer_size(SOCKET_BUFFER).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
