@@ -9,6 +9,22 @@ use hyper::upgrade::OnUpgrade;
 use crate::Conn;
 use crate::tracker::{self, Exchange};
 
+/// In a request's extensions: a layer has told of this request, and those
+/// further in need not.
+///
+/// Only layers that found their connection there leave it: in extensions that
+/// are empty it would take an allocation. HTTP/1 does not depend on it.
+#[derive(Clone, Copy)]
+struct Told;
+
+pub(crate) fn is_told<B>(request: &Request<B>) -> bool {
+    request.extensions().get::<Told>().is_some()
+}
+
+pub(crate) fn mark_told<B>(request: &mut Request<B>) {
+    request.extensions_mut().insert(Told);
+}
+
 /// Lives as long as the response does; its drop says that it is over.
 #[derive(Debug)]
 pub(crate) struct ResponseGuard {

@@ -17,7 +17,8 @@ use crate::service::ConnStateService;
 /// sees. A layer outside of it that answers by itself, that waits before it
 /// passes a request on, or that collects a response and sends it later, moves
 /// the moment at which a request begins or ends. A second `ConnStateLayer`
-/// around the same request does nothing.
+/// around the same request does nothing (but two made with
+/// [`for_conn`](Self::for_conn) count an HTTP/2 request twice).
 ///
 /// # Plain hyper and hyper-util
 ///

@@ -9,7 +9,7 @@ use tower_service::Service;
 use crate::Conn;
 use crate::body::ConnStateBody;
 use crate::diagnostics;
-use crate::exchange::ResponseGuard;
+use crate::exchange::{ResponseGuard, is_told, mark_told};
 use crate::future::ConnStateFuture;
 
 /// Tells a connection when requests begin and responses are over; made by
@@ -44,17 +44,17 @@ impl<S> ConnStateService<S> {
     }
 
     fn begin<B: Body>(&self, request: &mut Request<B>) -> Option<ResponseGuard> {
+        if is_told(request) {
+            return None;
+        }
         if let Some(conn) = &self.conn {
             return ResponseGuard::begin(conn, request);
-        }
-        #[cfg(feature = "axum")]
-        if crate::axum::is_tracked(request) {
-            return None;
         }
         let Some(conn) = find_conn(request.extensions()) else {
             diagnostics::conn_missing();
             return None;
         };
+        mark_told(request);
         #[cfg(feature = "axum")]
         crate::axum::provide_socket_addr(&conn, request);
         ResponseGuard::begin(&conn, request)

@@ -14,11 +14,11 @@ use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::provide_socket_addr;
 use super::request_body::RequestBody;
-use super::{Tracked, provide_socket_addr};
 use crate::Conn;
 use crate::body::ConnStateBody;
-use crate::exchange::ResponseGuard;
+use crate::exchange::{ResponseGuard, mark_told};
 
 /// Adds [`into_make_service_with_conn_state`] to routers and other axum
 /// services.
@@ -91,7 +91,7 @@ where
         let guard = ResponseGuard::begin_followed(&self.conn, &request);
         provide_socket_addr(&self.conn, &mut request);
         request.extensions_mut().insert(ConnectInfo(self.conn.clone()));
-        request.extensions_mut().insert(Tracked);
+        mark_told(&mut request);
         if let Some(guard) = &guard {
             if !request.body().is_end_stream() {
                 let body_guard = guard.request_body();

@@ -68,15 +68,6 @@ where
     }
 }
 
-/// In a request's extensions: [`RouterService`] tells of this request, and a
-/// layer further in must not.
-#[derive(Clone, Copy)]
-struct Tracked;
-
-pub(crate) fn is_tracked<B>(request: &Request<B>) -> bool {
-    request.extensions().get::<Tracked>().is_some()
-}
-
 /// Lets handlers go on extracting `ConnectInfo<SocketAddr>`.
 pub(crate) fn provide_socket_addr<B>(conn: &Conn, request: &mut Request<B>) {
     let extensions = request.extensions_mut();

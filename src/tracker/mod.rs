@@ -247,18 +247,21 @@ impl Tracker {
                 self.go(ConnState::Hijacked);
             }
 
+            // HTTP/2 is told by its streams alone.
+            Fact::StreamsOpened if self.protocol == Protocol::Http2 => self.go_active(),
+            Fact::StreamsClosed if self.protocol == Protocol::Http2 => self.go_idle(),
+            _ if self.protocol == Protocol::Http2 => {}
+            Fact::StreamsOpened | Fact::StreamsClosed => {}
+
             Fact::Http1Began => self.protocol = Protocol::Http1,
+            // A connection does not change its protocol.
+            Fact::Http2Began if self.protocol == Protocol::Http1 => {}
             Fact::Http2Began => {
                 self.protocol = Protocol::Http2;
                 self.stage = Stage::Between;
                 self.go_active();
-                self.go(ConnState::Idle);
+                self.go_idle();
             }
-            Fact::StreamsOpened => self.go_active(),
-            Fact::StreamsClosed => self.go_idle(),
-
-            // From here on HTTP/1: HTTP/2 is told by its streams alone.
-            _ if self.protocol == Protocol::Http2 => {}
             Fact::Ending => {
                 self.ending = true;
                 if let Stage::Settling { .. } = self.stage {
@@ -282,15 +285,19 @@ impl Tracker {
             Fact::RequestBegan(request) => return self.request_began(request),
             Fact::RequestBodyEnded { exchange, read_to_end } => {
                 return self.part_ended(exchange, |serving| {
+                    let was_open = serving.request_body_open;
                     serving.request_body_open = false;
                     serving.maybe_unread &= !read_to_end;
+                    was_open
                 });
             }
             Fact::ResponseEnded { exchange, response } => {
                 return self.part_ended(exchange, |serving| {
+                    let was_open = serving.response_open;
                     serving.response_open = false;
                     serving.may_persist &= response.may_persist;
                     serving.upgraded = response.upgraded;
+                    was_open
                 });
             }
         }
@@ -356,11 +363,12 @@ impl Tracker {
             Stage::Serving(serving) if serving.response_open => return Effect::None,
             // hyper went on to the next request (it was already in the
             // buffer), which shows that it keeps the connection.
-            Stage::Serving(_) | Stage::Settling { .. } => {
+            Stage::Serving(Serving { upgraded: false, .. }) | Stage::Settling { .. } => {
                 self.settled();
                 self.go_active();
             }
-            Stage::HandOver => return Effect::None,
+            // The stream is not hyper's any more.
+            Stage::Serving(_) | Stage::HandOver => return Effect::None,
         }
         self.layered = true;
         self.exchange = self.exchange.wrapping_add(1);
@@ -376,15 +384,15 @@ impl Tracker {
         Effect::Begun(self.exchange)
     }
 
-    /// A part of the exchange ended: its request body or its response.
-    fn part_ended(&mut self, exchange: Exchange, change: impl FnOnce(&mut Serving)) -> Effect {
+    /// A part of the exchange ended: its request body or its response. `end`
+    /// says whether that part was open.
+    fn part_ended(&mut self, exchange: Exchange, end: impl FnOnce(&mut Serving) -> bool) -> Effect {
         let Stage::Serving(serving) = &mut self.stage else {
             return Effect::None;
         };
-        if serving.exchange != exchange {
+        if serving.exchange != exchange || !end(serving) {
             return Effect::None;
         }
-        change(serving);
         // If this happened outside of the connection's task and the answer is
         // in the socket already, then nothing else would make hyper flush.
         if serving.flushed && serving.is_over() { Effect::Wake } else { Effect::None }

@@ -1,1 +1,194 @@
+//! Every stage against every fact, as a table.
+//!
+//! `grid.txt` is what the rules do today. A change of the rules shows up as a
+//! change of that file: run the test with `UPDATE_GRID=1` and read the
+//! difference.
 
+use super::*;
+use crate::state::ConnState;
+
+const PLAIN: Request = Request { has_body: false, body_followed: false, may_persist: true };
+const WITH_BODY: Request = Request { has_body: true, ..PLAIN };
+const FOLLOWED: Request = Request { body_followed: true, ..WITH_BODY };
+const ONCE: Request = Request { may_persist: false, ..PLAIN };
+
+const ANSWER: Response = Response { may_persist: true, upgraded: false };
+const UPGRADE: Response = Response { upgraded: true, ..ANSWER };
+
+const FLUSHED: Fact = Fact::Flushed { bytes: true };
+
+fn ended(exchange: Exchange, response: Response) -> Fact {
+    Fact::ResponseEnded { exchange, response }
+}
+
+fn body_ended(exchange: Exchange) -> Fact {
+    Fact::RequestBodyEnded { exchange, read_to_end: true }
+}
+
+/// Each place that a connection can be in, and the facts that lead there.
+fn places() -> Vec<(&'static str, Vec<Fact>)> {
+    use Fact::*;
+    let begin = |request| vec![Http1Began, Read, RequestBegan(request)];
+    let with = |mut facts: Vec<Fact>, more: &[Fact]| {
+        facts.extend(more);
+        facts
+    };
+    let kept = with(begin(PLAIN), &[ended(1, ANSWER), FLUSHED, ReadPending]);
+    vec![
+        ("new", vec![]),
+        ("head", vec![Http1Began, Read]),
+        ("serving", begin(PLAIN)),
+        ("serving, part of the answer flushed", with(begin(PLAIN), &[FLUSHED])),
+        ("answered, not flushed", with(begin(PLAIN), &[ended(1, ANSWER)])),
+        ("answered, flushed before", with(begin(PLAIN), &[FLUSHED, ended(1, ANSWER)])),
+        ("flushed", with(begin(PLAIN), &[ended(1, ANSWER), FLUSHED])),
+        ("flushed, body maybe unread", with(begin(WITH_BODY), &[ended(1, ANSWER), FLUSHED])),
+        ("answered, body followed and open", with(begin(FOLLOWED), &[ended(1, ANSWER), FLUSHED])),
+        ("body read, answered, not flushed", {
+            with(begin(FOLLOWED), &[body_ended(1), ended(1, ANSWER)])
+        }),
+        ("idle", kept.clone()),
+        ("kept, serving", with(kept.clone(), &[Read, RequestBegan(PLAIN)])),
+        ("kept, answered", with(kept.clone(), &[Read, RequestBegan(PLAIN), ended(2, ANSWER)])),
+        ("kept, answered, says close", {
+            with(kept.clone(), &[Read, RequestBegan(ONCE), ended(2, ANSWER)])
+        }),
+        ("kept, answered, at the end of file", {
+            with(kept.clone(), &[Read, RequestBegan(PLAIN), Ending, ended(2, ANSWER)])
+        }),
+        ("upgrade answered", with(begin(PLAIN), &[ended(1, UPGRADE)])),
+        ("upgrade flushed", with(begin(PLAIN), &[ended(1, UPGRADE), FLUSHED])),
+        ("hijacked", with(begin(PLAIN), &[ended(1, UPGRADE), FLUSHED, Used])),
+        ("HTTP/2, idle", vec![Read, Http2Began]),
+        ("HTTP/2, active", vec![Read, Http2Began, StreamsOpened]),
+        ("closed", vec![Gone]),
+    ]
+}
+
+fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
+    use Fact::*;
+    vec![
+        ("read", Read),
+        ("read pending", ReadPending),
+        ("ending", Ending),
+        ("flushed bytes", FLUSHED),
+        ("flushed", Flushed { bytes: false }),
+        ("used", Used),
+        ("request", RequestBegan(PLAIN)),
+        ("request body ended", body_ended(exchange)),
+        ("response ended", ended(exchange, ANSWER)),
+        ("another's response ended", ended(exchange + 1, ANSWER)),
+        ("answering", Answering { by_handler: true }),
+        ("HTTP/1 began", Http1Began),
+        ("HTTP/2 began", Http2Began),
+        ("streams opened", StreamsOpened),
+        ("streams closed", StreamsClosed),
+        ("taken", Taken),
+        ("gone", Gone),
+    ]
+}
+
+fn reported(tracker: &mut Tracker) -> Vec<ConnState> {
+    std::iter::from_fn(|| {
+        let state = tracker.start_report()?;
+        tracker.finish_report();
+        Some(state)
+    })
+    .collect()
+}
+
+#[test]
+fn grid() {
+    let mut grid = String::new();
+    for (place, path) in places() {
+        let mut start = Tracker::new();
+        for fact in path {
+            let _ = start.on(fact);
+        }
+        reported(&mut start);
+        grid += &format!("{place} ({})\n", start.state);
+        for (name, fact) in facts(start.exchange) {
+            let mut tracker = Tracker { ..start };
+            let effect = tracker.on(fact);
+            let states = reported(&mut tracker);
+            let stage = tracker.stage != start.stage;
+            if states.is_empty() && effect == Effect::None && !stage {
+                // Says nothing, and says so only by its absence.
+                continue;
+            }
+            let states: Vec<_> = states.iter().map(ToString::to_string).collect();
+            grid += &format!("    {name}: [{}]", states.join(" "));
+            if effect != Effect::None {
+                grid += &format!(" {effect:?}");
+            }
+            if stage && !tracker.state.is_terminal() {
+                grid += &format!(" -> {}", tracker.stage.name());
+            }
+            grid += "\n";
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tracker/grid.txt");
+    if std::env::var_os("UPDATE_GRID").is_some() {
+        std::fs::write(path, &grid).unwrap();
+    }
+    let expected = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(grid, expected, "the rules have changed; see the top of this file");
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Between => "between",
+            Self::Serving(_) => "serving",
+            Self::Settling { drains: false } => "settling",
+            Self::Settling { drains: true } => "draining",
+            Self::HandOver => "hand-over",
+        }
+    }
+}
+
+/// What is skipped for want of interest would have changed nothing.
+#[test]
+fn no_interest_means_no_change() {
+    for (place, path) in places() {
+        let mut start = Tracker::new();
+        for fact in path {
+            let _ = start.on(fact);
+        }
+        reported(&mut start);
+        for (fact, interest) in [
+            (Fact::Read, Interest::READ),
+            (Fact::ReadPending, Interest::READ_PENDING),
+            (FLUSHED, Interest::FLUSHED_BYTES | Interest::FLUSHED),
+            (Fact::Flushed { bytes: false }, Interest::FLUSHED),
+            (Fact::Used, Interest::USED),
+        ] {
+            if start.interest() & interest == 0 {
+                let mut tracker = Tracker { ..start };
+                let effect = tracker.on(fact);
+                assert_eq!(effect, Effect::None, "{place}: {fact:?}");
+                assert_eq!(format!("{tracker:?}"), format!("{start:?}"), "{place}: {fact:?}");
+            }
+        }
+    }
+}
+
+/// Reports that pile up while a hook runs come out in order and complete.
+#[test]
+fn reports_pile_up() {
+    use ConnState::*;
+    let mut tracker = Tracker::new();
+    assert_eq!(tracker.start_report(), Some(New));
+    for exchange in 1..=3 {
+        let _ = tracker.on(Fact::Read);
+        let _ = tracker.on(Fact::RequestBegan(PLAIN));
+        let _ = tracker.on(ended(exchange, ANSWER));
+        let _ = tracker.on(FLUSHED);
+        let _ = tracker.on(Fact::ReadPending);
+    }
+    let _ = tracker.on(Fact::Gone);
+    // Not while the first report is under way.
+    assert_eq!(tracker.start_report(), None);
+    tracker.finish_report();
+    assert_eq!(reported(&mut tracker), [Active, Idle, Active, Idle, Active, Idle, Closed]);
+}

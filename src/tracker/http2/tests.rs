@@ -1,1 +1,171 @@
+//! Frames in, crossings out.
 
+use super::*;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+fn get(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, b"block")
+}
+
+fn post(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, b"block")
+}
+
+fn end(stream: u32) -> Vec<u8> {
+    frame(DATA, END_STREAM, stream, b"data")
+}
+
+fn reset(stream: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &[0; 4])
+}
+
+fn goaway(last: u32) -> Vec<u8> {
+    frame(GOAWAY, 0, 0, &[&last.to_be_bytes()[..], &[0; 4], b"debug data"].concat())
+}
+
+/// Read from the client, written by the server, or flushed.
+enum Step {
+    Read(Vec<u8>),
+    Write(Vec<u8>),
+    Flush,
+}
+
+use Step::{Flush, Read, Write};
+
+fn run(steps: &[Step], split: usize) -> String {
+    let mut http2 = Http2::new();
+    let mut crossings = String::new();
+    let mut note = |crossing| {
+        crossings.push(match crossing {
+            Crossing::Opened => '(',
+            Crossing::Closed => ')',
+        });
+    };
+    for step in steps {
+        match step {
+            Read(bytes) => bytes.chunks(split).for_each(|chunk| http2.read(chunk, &mut note)),
+            Write(bytes) => bytes.chunks(split).for_each(|chunk| http2.written(chunk)),
+            Flush => http2.flushed().into_iter().for_each(&mut note),
+        }
+    }
+    crossings
+}
+
+#[track_caller]
+fn check(steps: &[Step], expected: &str) {
+    for split in (1..40).chain([usize::MAX]) {
+        assert_eq!(run(steps, split), expected, "in pieces of {split}");
+    }
+}
+
+#[test]
+fn an_answer_counts_when_it_is_flushed() {
+    check(&[Read(get(1)), Write(post(1)), Write(end(1))], "(");
+    check(&[Read(get(1)), Write(end(1)), Flush], "()");
+    check(&[Read(get(1)), Write(get(1)), Flush, Read(get(3)), Write(get(3)), Flush], "()()");
+    check(&[Read(get(1)), Write(reset(1))], "(");
+    check(&[Read(get(1)), Write(reset(1)), Flush], "()");
+}
+
+#[test]
+fn a_client_ends_streams_as_it_is_read() {
+    check(&[Read(get(1)), Read(reset(1))], "()");
+    // The server's end was flushed before.
+    check(&[Read(post(1)), Write(end(1)), Flush, Read(end(1))], "()");
+    // It was not.
+    check(&[Read(post(1)), Write(end(1)), Read(end(1))], "(");
+    check(&[Read(post(1)), Write(end(1)), Read(end(1)), Flush], "()");
+    check(&[Read(post(1)), Write(end(1)), Read(reset(1))], "()");
+    // Trailers.
+    check(&[Read(post(1)), Write(end(1)), Flush, Read(get(1))], "()");
+}
+
+#[test]
+fn overlapping_streams_are_one_crossing() {
+    let read = [get(1), post(3), get(5)].concat();
+    let write = [end(1), end(5), end(3)].concat();
+    check(&[Read(read), Write(write), Flush, Read(end(3))], "()");
+    // A stream that opens before the last one's end is flushed.
+    check(&[Read(get(1)), Write(end(1)), Read(get(3)), Flush, Write(end(3)), Flush], "()");
+}
+
+#[test]
+fn header_blocks_in_pieces() {
+    let block = [
+        frame(HEADERS, END_STREAM, 1, b"one"),
+        frame(CONTINUATION, 0, 1, b""),
+        frame(CONTINUATION, END_HEADERS, 1, b"three"),
+    ];
+    check(&[Read(block[..2].concat())], "");
+    check(&[Read(block.concat()), Write(end(1)), Flush], "()");
+    check(&[Read(post(1)), Read(end(1)), Write(block[..2].concat()), Flush], "(");
+    check(&[Read(post(1)), Read(end(1)), Write(block.concat()), Flush], "()");
+}
+
+#[test]
+fn what_opens_no_stream() {
+    check(&[Read(frame(0x2, 0, 1, &[0; 5]))], "");
+    check(&[Read(frame(0x4, 0, 0, &[0; 6]))], "");
+    check(&[Read(frame(0xbe, 0xff, 1, b"unknown"))], "");
+    check(&[Read(frame(CONTINUATION, END_HEADERS, 1, b"without a beginning"))], "");
+    // Even ids are the server's.
+    check(&[Read(get(2))], "");
+    // Ids do not come back.
+    check(&[Read(get(5)), Read(reset(5)), Read(get(3)), Read(get(5))], "()");
+    // The reserved bit is no part of the id.
+    check(&[Read(get(1 | 1 << 31)), Read(reset(1))], "()");
+    check(&[Read(reset(1)), Read(end(1)), Write(end(1)), Flush], "");
+}
+
+#[test]
+fn goaway_ends_the_streams_above() {
+    let open = || Read([get(1), get(3), post(5)].concat());
+    check(&[open(), Write(goaway(3)), Flush, Write(end(3)), Flush], "(");
+    check(&[open(), Write(goaway(3)), Flush, Write([end(1), end(3)].concat()), Flush], "()");
+    check(&[open(), Write(goaway(0))], "(");
+    check(&[open(), Write(goaway(0)), Flush], "()");
+    // Later ones never open.
+    check(&[Write(goaway(1)), Flush, Read(get(1)), Read(get(3)), Write(end(1)), Flush], "()");
+    // The first of two, as in a graceful shutdown, ends nothing.
+    check(&[open(), Write(goaway(i32::MAX as u32)), Flush], "(");
+    // The client's is about streams of the server's.
+    check(&[open(), Read(goaway(0))], "(");
+}
+
+/// However many streams a client opens and resets, what is kept is bounded by
+/// those that are open.
+#[test]
+fn floods_leave_nothing_behind() {
+    let mut http2 = Http2::new();
+    // One that stays open all the time, in front.
+    http2.read(&post(1), |_| {});
+    for index in 1..100_000 {
+        let stream = 2 * index + 1;
+        http2.read(&[get(stream), reset(stream)].concat(), |_| {});
+    }
+    assert!(http2.streams.list.capacity() <= 8, "{}", http2.streams.list.capacity());
+
+    // A thousand at a time, ended in the worst order.
+    let mut stream = 1_000_001;
+    for _ in 0..20 {
+        let streams: Vec<_> = (0..1000).map(|index| stream + 2 * index).collect();
+        stream += 2000;
+        for stream in &streams {
+            http2.read(&get(*stream), |_| {});
+        }
+        for stream in streams {
+            http2.written(&end(stream));
+            assert!(http2.streams.list.len() <= 2 * 1001);
+        }
+        http2.flushed();
+        assert_eq!(http2.streams.list.len() - http2.streams.ended, 1);
+    }
+    assert!(http2.streams.list.capacity() <= 2048);
+}

@@ -1,0 +1,47 @@
+//! An axum router, served with one call, whose handlers know their connection.
+//!
+//! ```console
+//! $ cargo run --example axum --features axum
+//! $ curl localhost:8080 localhost:8080/address
+//! ```
+//!
+//! Another address than 127.0.0.1:8080 goes as the first argument.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::get;
+use hyper_connstate::axum::ConnStateServiceExt;
+use hyper_connstate::{Conn, ConnState, instrument_listener};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
+    let listener = TcpListener::bind(addr).await?;
+    eprintln!("listening on http://{}", listener.local_addr()?);
+
+    let listener = instrument_listener(listener, |conn: &Conn, state: ConnState| {
+        println!("Client: {} - new state: {state}", conn.remote_addr());
+    });
+
+    let app = Router::new().route("/", get(connection)).route("/address", get(address));
+    axum::serve(listener, app.into_make_service_with_conn_state()).await
+}
+
+/// Tells the client about its connection.
+async fn connection(ConnectInfo(conn): ConnectInfo<Conn>) -> String {
+    format!(
+        "request {} of connection {}, which is {} and speaks {}\n",
+        conn.requests(),
+        conn.id(),
+        conn.state(),
+        conn.protocol(),
+    )
+}
+
+/// As with a plain `TcpListener`.
+async fn address(ConnectInfo(address): ConnectInfo<SocketAddr>) -> String {
+    format!("{address}\n")
+}
