@@ -201,6 +201,7 @@ impl Conn {
         self.part_ended(Fact::ResponseEnded { exchange, response });
     }
 
+    #[cfg(feature = "axum")]
     pub(crate) fn request_body_ended(&self, exchange: Exchange, read_to_end: bool) {
         self.part_ended(Fact::RequestBodyEnded { exchange, read_to_end });
     }

@@ -46,6 +46,7 @@ pub(crate) fn hook_panicked(conn: &Conn, state: ConnState) {
 }
 
 /// Accepting failed for a reason that is not one connection's.
+#[cfg(feature = "axum")]
 pub(crate) fn accept_failed(error: &std::io::Error) {
     #[cfg(feature = "tracing")]
     tracing::error!(%error, "accepting a connection failed; trying again in a second");

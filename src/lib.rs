@@ -1,8 +1,175 @@
-//! What every connection of a hyper server is doing.
+//! What every connection of a [hyper] server is doing.
+//!
+//! Go's `http.Server` has had a `ConnState` callback since 1.3: it is told
+//! that a client connection is now new, active, idle, hijacked or closed, and
+//! people build graceful drains, idle time-outs, per-client limits, gauges and
+//! scale-to-zero on it. This crate brings that to any server on hyper 1.x, be
+//! it plain hyper, hyper-util or axum, with the states that Go's server would
+//! report and at the moments at which it would report them.
+//!
+//! # Example
+//!
+//! A listener is wrapped, and a hook is told what its connections do:
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::sync::{Arc, Mutex};
+//!
+//! use hyper::service::service_fn;
+//! use hyper::{Request, Response, body::Incoming};
+//! use hyper_connstate::{Conn, ConnState, ConnStateLayer, instrument_listener};
+//! use hyper_util::rt::{TokioExecutor, TokioIo};
+//! use hyper_util::server::conn::auto;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio::net::{TcpListener, TcpStream};
+//! use tower_layer::Layer;
+//!
+//! async fn hello(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+//!     Ok(Response::new("Hello, World!\n".to_owned()))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let states = Arc::new(Mutex::new(Vec::new()));
+//! let hook = {
+//!     let states = states.clone();
+//!     move |_: &Conn, state: ConnState| states.lock().unwrap().push(state.to_string())
+//! };
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let mut listener = instrument_listener(listener, hook);
+//!
+//! let mut client = TcpStream::connect(listener.get_ref().local_addr()?).await?;
+//! let (io, conn) = listener.accept().await?;
+//! let service = ConnStateLayer::for_conn(&conn).layer(service_fn(hello));
+//! let server = tokio::spawn(async move {
+//!     auto::Builder::new(TokioExecutor::new())
+//!         .serve_connection_with_upgrades(TokioIo::new(io), service)
+//!         .await
+//! });
+//!
+//! client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+//! let mut answer = [0; 1024];
+//! client.read(&mut answer).await?;
+//! tokio::task::yield_now().await;
+//! assert_eq!(*states.lock().unwrap(), ["new", "active", "idle"]);
+//!
+//! drop(client);
+//! server.await?.unwrap();
+//! assert_eq!(*states.lock().unwrap(), ["new", "active", "idle", "closed"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The states
+//!
+//! ```text
+//! New ──▶ Active ──▶ Idle ──▶ Active …
+//!  │        ├──▶ Hijacked            (terminal)
+//!  └────────┴──▶ Closed ◀── Idle     (terminal)
+//! ```
+//!
+//! | state | reported when |
+//! |---|---|
+//! | [`New`](ConnState::New) | the socket has been accepted, before anyone else gets it |
+//! | [`Active`](ConnState::Active) | HTTP/1: the first byte of a request has been read. HTTP/2: the client's preface has been read (then Idle at once), and whenever the number of open streams goes from zero to one |
+//! | [`Idle`](ConnState::Idle) | every request begun has been answered in full, the answer's bytes are in the socket, and the connection is kept for another |
+//! | [`Hijacked`](ConnState::Hijacked) | the stream has passed to someone else, after an upgrade or a CONNECT over HTTP/1 |
+//! | [`Closed`](ConnState::Closed) | the connection is over and its socket closed |
+//!
+//! Always true:
+//!
+//! - Every connection gets `New` first and exactly one terminal state last,
+//!   whatever happens to it: a reset, a failed TLS handshake, a handler's or a
+//!   hook's panic, an aborted task, the end of the runtime.
+//! - The reports of one connection never overlap and come in order; two
+//!   connections never wait for each other.
+//! - No report is late. When a client pauses, all that is true of that moment
+//!   has been reported; nothing waits for the next byte.
+//! - Idle means on the wire: a connection that is closed the moment it is
+//!   reported as idle has not cut a response short.
+//!
+//! # How to adopt it
+//!
+//! **hyper and hyper-util**: wrap the listener in [`instrument_listener`], and
+//! each connection's service, be it hyper's or tower's, in
+//! [`ConnStateLayer::for_conn`], as above. Streams that were accepted
+//! elsewhere go into [`ConnIo::accepted`].
+//!
+//! **axum** (feature `axum`): wrap the listener, and serve the router with
+#![cfg_attr(
+    feature = "axum",
+    doc = "[`into_make_service_with_conn_state`](crate::axum::ConnStateServiceExt::into_make_service_with_conn_state):"
+)]
+#![cfg_attr(not(feature = "axum"), doc = "`into_make_service_with_conn_state`:")]
+//!
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! use hyper_connstate::axum::ConnStateServiceExt;
+//! # use hyper_connstate::{Conn, ConnState, instrument_listener};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! # let hook = |_: &Conn, _: ConnState| {};
+//! # let app = axum::Router::new();
+//!
+//! let listener = instrument_listener(listener, hook);
+//! axum::serve(listener, app.into_make_service_with_conn_state()).await
+//! # }
+//! ```
+//!
+//! **TLS**: accept with [`accept_handshake`]; the connection is `New`, and
+//! its stream cannot be served until [`Handshake::complete`] has run the
+//! handshake. It works with any TLS library.
+//!
+//! [`accept_handshake`]: InstrumentedListener::accept_handshake
+//!
+//! # What it can't see, and why
+//!
+//! - **HTTP/1 without the layer is never idle.** Where a response ends is
+//!   cheap to know only where its body is, and so the layer tells. (HTTP/2 is
+//!   followed on the wire, and needs no layer but for
+//!   [`Conn::requests`].) With the feature `tracing` this is warned of.
+//! - **The layer speaks of what it sees**, so it belongs outermost: see
+//!   [`ConnStateLayer`].
+//! - **A request body that outlives its response** keeps hyper busy, but can
+//!   be followed only where the crate can wrap it, which is in axum with
+//!   `into_make_service_with_conn_state`. Elsewhere the connection may be
+//!   reported as idle while a task of the handler's still reads the request.
+//! - **Answers that hyper holds back**: with hyper's `pipeline_flush(true)`
+//!   the answers to pipelined requests are flushed together, and Idle is
+//!   reported before they are out.
+//! - **A graceful shutdown in the middle of a request** may be reported as
+//!   Idle and then Closed, as Go does, or as Closed alone.
+//!
+//! # Where it differs from Go, on purpose
+//!
+//! - *Active comes with the first byte*, as Go's documentation says; Go's code
+//!   waits for a whole request head, so that half a head is `new, closed`
+//!   there and `new, active, closed` here.
+//! - *A connection that breaks with requests in flight was not idle.* Go
+//!   reports Idle just before Closed when an HTTP/2 connection breaks with
+//!   open streams. Here Idle always means: served.
+//! - *What hyper does differently on the wire stays so*: the states tell what
+//!   happened.
+//!
+//! # Features
+//!
+//! None is on by default, and turning one on changes nothing else.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `axum` | the integration with axum 0.8 |
+//! | `tracing` | events for what is set up wrong, and for hooks that panic |
+//!
+//! [hyper]: https://docs.rs/hyper/1
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 mod address;
 #[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 mod body;
 mod conn;
@@ -29,3 +196,8 @@ pub use layer::ConnStateLayer;
 pub use listener::{Accept, InstrumentedListener, instrument_listener};
 pub use service::ConnStateService;
 pub use state::{ConnState, Protocol};
+
+/// The README's examples.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -31,7 +31,7 @@ pub trait ConnStateServiceExt: Service<Request, Response = Response> + Clone + S
     /// `ConnectInfo<Conn>` and `ConnectInfo<SocketAddr>`.
     ///
     /// It is outside of the whole router, so no route can miss it. It goes
-    /// where `into_make_service()` went; see [the module](super::axum) for an
+    /// where `into_make_service()` went; see [the module](crate::axum) for an
     /// example.
     fn into_make_service_with_conn_state(self) -> IntoMakeServiceWithConnState<Self> {
         IntoMakeServiceWithConnState { inner: self }

@@ -1,6 +1,6 @@
 //! axum 0.8 (feature `axum`).
 //!
-//! An [`InstrumentedListener`](crate::InstrumentedListener) goes into
+//! An [`InstrumentedListener`] goes into
 //! `axum::serve`, and a `Router` becomes a make-service that tracks every
 //! connection with
 //! [`into_make_service_with_conn_state`](ConnStateServiceExt::into_make_service_with_conn_state):

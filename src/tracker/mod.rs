@@ -66,6 +66,7 @@ pub(crate) enum Fact {
     /// HTTP/1: the layer was called.
     RequestBegan(Request),
     /// HTTP/1: the followed body of a request ended or was dropped.
+    #[cfg_attr(not(feature = "axum"), allow(dead_code))]
     RequestBodyEnded { exchange: Exchange, read_to_end: bool },
     /// HTTP/1: the response body ended or was dropped, or the response future
     /// was.
