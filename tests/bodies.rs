@@ -42,3 +42,20 @@ async fn a_known_length_is_sent_as_content_length() {
         assert!(peer.head().await.contains("\r\ncontent-length: 6\r\n"));
     });
 }
+
+/// An empty body ends with the head; no empty DATA frame follows.
+#[tokio::test(start_paused = true)]
+async fn an_empty_body_ends_with_the_head() {
+    use support::frames::{END_STREAM, get, opening};
+
+    everywhere!("h2", async |mut peer: Peer| {
+        peer.send([opening(), get(1, "/empty")].concat()).await;
+        loop {
+            let (kind, flags, stream, _) = peer.frame().await;
+            if stream == 1 {
+                assert_eq!((kind, flags & END_STREAM), (0x1, END_STREAM), "{:?}", peer.kind);
+                break;
+            }
+        }
+    });
+}
