@@ -3,15 +3,19 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
+use crate::connections::Registry;
 use crate::diagnostics;
 use crate::hook::Hook;
-use crate::tracker::{Effect, Exchange, Fact, Request, Response, Tracker};
-use crate::{Address, ConnState, Protocol};
+use crate::tracker::{Closing, Effect, Exchange, Fact, Interest, Request, Response, Tracker};
+use crate::{Address, CloseReason, ConnState, Protocol};
 
 /// A handle to one connection: who it is, and what it is doing.
 ///
@@ -57,8 +61,8 @@ struct Inner {
     hook: Arc<dyn Hook>,
     values: Mutex<http::Extensions>,
     requests: AtomicU64,
-    /// The state last reported. Written by whoever reports, just before.
-    state: AtomicU8,
+    /// The state last reported, and since when.
+    state: AtomicStateSince,
     protocol: AtomicU8,
     /// [`Tracker::interest`] as of the last fact.
     ///
@@ -66,35 +70,74 @@ struct Inner {
     /// that a thread other than the connection's tells at this moment; the
     /// tracker then asks for the task to be woken, and the wake-up brings the
     /// new value along.
-    interest: AtomicU8,
+    interest: AtomicU16,
     guarded: Mutex<Guarded>,
+    /// Set when the stream is gone and that has been reported.
+    done: AtomicBool,
+    /// Notified when `done` is set, when the connection is hijacked and when
+    /// it is to be drained.
+    turned: Notify,
+    registry: OnceLock<Arc<Registry>>,
 }
 
 struct Guarded {
     tracker: Tracker,
-    /// Of the task that drives the connection.
-    waker: Option<Waker>,
+    /// Of the tasks that read and write: one and the same until the
+    /// connection is hijacked.
+    wakers: [Option<Waker>; 2],
+}
+
+/// The side of a stream that a task waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
+    Read = 0,
+    Write = 1,
 }
 
 impl Conn {
     /// Registers a connection, and reports it as `New`.
-    pub(crate) fn accepted(remote_addr: Address, local_addr: Address, hook: Arc<dyn Hook>) -> Self {
+    pub(crate) fn accepted(
+        remote_addr: Address,
+        local_addr: Address,
+        hook: Arc<dyn Hook>,
+        registry: Option<&Arc<Registry>>,
+    ) -> Self {
         let tracker = Tracker::new();
         let conn = Self(Arc::new(Inner {
             id: ConnId::next(),
             remote_addr,
             local_addr,
-            accepted_at: tokio::time::Instant::now().into_std(),
+            accepted_at: now(),
             hook,
             values: Mutex::new(http::Extensions::new()),
             requests: AtomicU64::new(0),
-            state: AtomicU8::new(ConnState::New.to_u8()),
+            state: AtomicStateSince::default(),
             protocol: AtomicU8::new(Protocol::Unknown.to_u8()),
-            interest: AtomicU8::new(tracker.interest()),
-            guarded: Mutex::new(Guarded { tracker, waker: None }),
+            interest: AtomicU16::new(tracker.interest()),
+            guarded: Mutex::new(Guarded { tracker, wakers: [None, None] }),
+            done: AtomicBool::new(false),
+            turned: Notify::new(),
+            registry: OnceLock::new(),
         }));
+        if let Some(registry) = registry {
+            conn.register(registry);
+        }
         conn.report(conn.lock());
         conn
+    }
+
+    /// Adds the connection to a registry, which it leaves by itself. `false`
+    /// if it is in another one already.
+    pub(crate) fn register(&self, registry: &Arc<Registry>) -> bool {
+        if self.0.registry.set(registry.clone()).is_err() {
+            return false;
+        }
+        registry.insert(self);
+        // It may have ended in between.
+        if self.is_done() {
+            registry.remove(self);
+        }
+        true
     }
 
     /// A number that no other connection of this process has.
@@ -114,7 +157,19 @@ impl Conn {
 
     /// The state last reported. Inside a hook, the state being reported.
     pub fn state(&self) -> ConnState {
-        ConnState::from_u8(self.0.state.load(Ordering::Acquire))
+        self.0.state.load().0
+    }
+
+    /// When the connection came into its [`state`](Self::state).
+    pub fn state_since(&self) -> Instant {
+        self.0.accepted_at + self.0.state.load().1
+    }
+
+    /// [`state`](Self::state) and [`state_since`](Self::state_since), of the
+    /// same report.
+    pub(crate) fn state_and_since(&self) -> (ConnState, Instant) {
+        let (state, since) = self.0.state.load();
+        (state, self.0.accepted_at + since)
     }
 
     /// The protocol, as far as the bytes have told.
@@ -157,14 +212,126 @@ impl Conn {
     }
 }
 
+// === ending ===
+
+impl Conn {
+    /// Closes the connection: from a hook, a handler or anywhere.
+    ///
+    /// It ends in [`Closed`](ConnState::Closed) soon, whatever it was waiting
+    /// for: a silent client, one that does not read, a handler, a TLS
+    /// handshake. Its task, which is woken for that, does the closing; a task
+    /// that blocks its thread closes nothing until it stops blocking.
+    ///
+    /// - A connection that is New or Idle is closed in good order: what has
+    ///   been written reaches the client. So a hook that calls `close` when it
+    ///   hears of Idle never cuts a response short. Where the client does not
+    ///   close its side, the socket stays open for another half second, as in
+    ///   Go, so that bytes that are still under way to the server do not make
+    ///   the system throw those away that are under way to the client. (That
+    ///   takes a tokio runtime with a timer.)
+    /// - A connection that is Active is broken off. To end it after the
+    ///   answer, answer with `Connection: close`.
+    /// - A hijacked stream's reads and writes fail from then on.
+    ///
+    /// Closing a connection that is gone does nothing.
+    pub fn close(&self) {
+        self.tell_from_anywhere(Fact::Close(CloseReason::ClosedByProgram));
+    }
+
+    /// Closes the connection at the deadline of a graceful shutdown.
+    pub(crate) fn close_by_force(&self) {
+        self.tell_from_anywhere(Fact::Close(CloseReason::ShutdownForced));
+    }
+
+    /// Closes the connection as soon as it has nothing to do.
+    pub(crate) fn drain(&self) {
+        self.tell_from_anywhere(Fact::Drain);
+        self.0.turned.notify_waiters();
+    }
+
+    /// Why the connection ended; `None` while its stream is there.
+    ///
+    /// It is known when [`Closed`](ConnState::Closed) is reported. A hijacked
+    /// connection has it when its new owner has dropped the stream.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.lock().tracker.reason()
+    }
+
+    /// Resolves when the stream is really gone and its end has been reported,
+    /// at once if it is already.
+    ///
+    /// A hijacked connection's stream is gone when its new owner drops it:
+    /// what Go has no event for. A stream that was taken out with
+    /// [`ConnIo::into_inner`](crate::ConnIo::into_inner) is out of sight, and
+    /// counts as gone from then on.
+    pub async fn closed(&self) {
+        self.turned_until(|| self.is_done()).await;
+    }
+
+    /// Resolves when the connection is to be drained: the server shuts down
+    /// gracefully. Never if that does not happen.
+    ///
+    /// For the owners of hijacked connections, which nobody else can tell to
+    /// come to an end:
+    ///
+    /// ```
+    /// # async fn next_message() -> Option<()> { None }
+    /// async fn serve_websocket(conn: hyper_connstate::Conn) {
+    ///     loop {
+    ///         tokio::select! {
+    ///             Some(message) = next_message() => { /* … */ }
+    ///             () = conn.draining() => break,
+    ///             else => break,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub async fn draining(&self) {
+        self.turned_until(|| self.is_draining()).await;
+    }
+
+    /// Whether the connection is to be drained; see [`draining`](Self::draining).
+    pub fn is_draining(&self) -> bool {
+        self.interest() & Interest::DRAINING != 0
+    }
+
+    /// Resolves when there is nothing to wait for in a graceful shutdown.
+    pub(crate) async fn done_or_hijacked(&self) {
+        self.turned_until(|| self.is_done() || self.state() == ConnState::Hijacked).await;
+    }
+
+    async fn turned_until(&self, condition: impl Fn() -> bool) {
+        let mut turned = pin!(self.0.turned.notified());
+        loop {
+            // Enlisted before the condition is looked at, so that a turn in
+            // between is not missed.
+            turned.as_mut().enable();
+            if condition() {
+                return;
+            }
+            turned.as_mut().await;
+            turned.set(self.0.turned.notified());
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.0.done.load(Ordering::Acquire)
+    }
+}
+
 // === facts ===
 
 impl Conn {
     /// Which facts would change anything now, as bits of
     /// [`Interest`](crate::tracker::Interest).
     #[inline]
-    pub(crate) fn interest(&self) -> u8 {
+    pub(crate) fn interest(&self) -> u16 {
         self.0.interest.load(Ordering::Acquire)
+    }
+
+    /// How the stream has to end, if the program closes it.
+    pub(crate) fn closing(&self) -> Option<Closing> {
+        self.lock().tracker.closing()
     }
 
     /// Takes a fact from the connection's own task. Returns whether that task
@@ -197,8 +364,22 @@ impl Conn {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether the connection has ever had a request.
+    pub(crate) fn had_work(&self) -> bool {
+        self.requests() > 0 || self.protocol() != Protocol::Unknown
+    }
+
     pub(crate) fn response_ended(&self, exchange: Exchange, response: Response) {
         self.part_ended(Fact::ResponseEnded { exchange, response });
+    }
+
+    /// The end of the current request's body will be told.
+    #[cfg(feature = "axum")]
+    pub(crate) fn request_body_followed(&self) -> Option<Exchange> {
+        match self.take(Fact::RequestBodyFollowed) {
+            Effect::Begun(exchange) => Some(exchange),
+            _ => None,
+        }
     }
 
     #[cfg(feature = "axum")]
@@ -206,29 +387,22 @@ impl Conn {
         self.part_ended(Fact::RequestBodyEnded { exchange, read_to_end });
     }
 
-    /// Takes a fact that may come from any thread.
     fn part_ended(&self, fact: Fact) {
+        self.tell_from_anywhere(fact);
+    }
+
+    /// Takes a fact that may come from any thread.
+    fn tell_from_anywhere(&self, fact: Fact) {
         if self.take(fact) == Effect::Wake {
-            let waker = self.lock().waker.clone();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            let wakers = self.lock().wakers.clone();
+            wakers.into_iter().flatten().for_each(Waker::wake);
         }
     }
 
-    /// Remembers how to wake the task that drives the connection.
-    pub(crate) fn set_waker(&self, waker: Waker) {
-        let previous = self.lock().waker.replace(waker);
+    /// Remembers how to wake the task that waits for this side of the stream.
+    pub(crate) fn set_waker(&self, side: Side, waker: Waker) {
+        let previous = self.lock().wakers[side as usize].replace(waker);
         drop(previous);
-    }
-
-    /// The stream is gone or has been taken away. From here on nothing keeps
-    /// the connection's task alive.
-    pub(crate) fn leave(&self, fact: Fact) {
-        let effect = self.take(fact);
-        debug_assert_eq!(effect, Effect::None);
-        let waker = self.lock().waker.take();
-        drop(waker);
     }
 
     fn take(&self, fact: Fact) -> Effect {
@@ -246,10 +420,24 @@ impl Conn {
     fn report<'a>(&'a self, mut guarded: MutexGuard<'a, Guarded>) {
         while let Some(state) = guarded.tracker.start_report() {
             drop(guarded);
-            self.0.state.store(state.to_u8(), Ordering::Release);
+            self.0.state.store(state, now().saturating_duration_since(self.0.accepted_at));
             call_hook(&*self.0.hook, self, state);
+            if state == ConnState::Hijacked {
+                self.0.turned.notify_waiters();
+            }
             guarded = self.lock();
             guarded.tracker.finish_report();
+        }
+        if guarded.tracker.is_finished() && !self.is_done() {
+            // From here on nothing keeps the connection's tasks alive.
+            let wakers = std::mem::take(&mut guarded.wakers);
+            self.0.done.store(true, Ordering::Release);
+            drop(guarded);
+            drop(wakers);
+            if let Some(registry) = self.0.registry.get() {
+                registry.remove(self);
+            }
+            self.0.turned.notify_waiters();
         }
     }
 
@@ -295,7 +483,36 @@ impl fmt::Debug for Conn {
             .field("state", &self.state())
             .field("protocol", &self.protocol())
             .field("requests", &self.requests())
+            .field("close_reason", &self.close_reason())
             .finish_non_exhaustive()
+    }
+}
+
+/// A clock that tests can pause.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// A state and the time since acceptance at which it was reported, so that the
+/// two are always of the same report.
+#[derive(Default)]
+struct AtomicStateSince(AtomicU64);
+
+impl AtomicStateSince {
+    /// The lowest bits are the state; the others are nanoseconds, which lasts
+    /// for 73 years.
+    const STATE_BITS: u32 = 3;
+
+    fn store(&self, state: ConnState, since: Duration) {
+        let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        let value = nanoseconds << Self::STATE_BITS | u64::from(state.to_u8());
+        self.0.store(value, Ordering::Release);
+    }
+
+    fn load(&self) -> (ConnState, Duration) {
+        let value = self.0.load(Ordering::Acquire);
+        let state = ConnState::from_u8((value & ((1 << Self::STATE_BITS) - 1)) as u8);
+        (state, Duration::from_nanos(value >> Self::STATE_BITS))
     }
 }
 

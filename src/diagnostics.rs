@@ -46,8 +46,44 @@ pub(crate) fn hook_panicked(conn: &Conn, state: ConnState) {
 }
 
 /// Accepting failed for a reason that is not one connection's.
-#[cfg(feature = "axum")]
-pub(crate) fn accept_failed(error: &std::io::Error) {
+#[cfg(any(feature = "serve", feature = "axum"))]
+pub(crate) fn accept_failed(error: &std::io::Error, pause: std::time::Duration) {
     #[cfg(feature = "tracing")]
-    tracing::error!(%error, "accepting a connection failed; trying again in a second");
+    tracing::error!(%error, ?pause, "accepting a connection failed; trying again after a pause");
+}
+
+/// A TLS handshake did not complete.
+#[cfg(feature = "tls")]
+pub(crate) fn handshake_failed(conn: &Conn, error: &dyn std::fmt::Display) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        conn = conn.id().get(),
+        remote_addr = %conn.remote_addr(),
+        %error,
+        "a TLS handshake did not complete"
+    );
+}
+
+/// hyper gave up on a connection.
+#[cfg(feature = "serve")]
+pub(crate) fn connection_failed(conn: &Conn, error: &(dyn std::error::Error + 'static)) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        conn = conn.id().get(),
+        remote_addr = %conn.remote_addr(),
+        error,
+        "a connection ended with an error"
+    );
+}
+
+/// A make-service has no service for a connection.
+#[cfg(feature = "serve")]
+pub(crate) fn make_service_failed(conn: &Conn, error: &(dyn std::error::Error + 'static)) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        conn = conn.id().get(),
+        remote_addr = %conn.remote_addr(),
+        error,
+        "no service was made for a connection"
+    );
 }

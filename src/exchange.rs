@@ -49,18 +49,6 @@ impl ResponseGuard {
     /// HTTP/2 is followed on the wire, and another layer may have told of the
     /// request already.
     pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
-        Self::begin_with(conn, request, false)
-    }
-
-    /// As [`begin`](Self::begin), for a request whose body is about to be
-    /// wrapped to tell of its end.
-    #[cfg(feature = "axum")]
-    pub(crate) fn begin_followed<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
-        Self::begin_with(conn, request, true)
-    }
-
-    #[inline]
-    fn begin_with<B: Body>(conn: &Conn, request: &Request<B>, body_followed: bool) -> Option<Self> {
         let version = request.version();
         if version == Version::HTTP_2 {
             conn.count_request();
@@ -68,14 +56,13 @@ impl ResponseGuard {
         }
         let exchange = conn.request_began(tracker::Request {
             has_body: !request.body().is_end_stream(),
-            body_followed,
             may_persist: version == Version::HTTP_11 && !says_close(request.headers()),
         })?;
         Some(Self {
             conn: conn.clone(),
             exchange,
             upgradable: Upgradable::of(request),
-            response: tracker::Response { may_persist: true, upgraded: false },
+            response: tracker::Response { may_persist: true, upgraded: false, panicked: false },
         })
     }
 
@@ -89,19 +76,31 @@ impl ResponseGuard {
                 Upgradable::Upgrade => response.status() == StatusCode::SWITCHING_PROTOCOLS,
                 Upgradable::Connect => response.status().is_success(),
             },
+            panicked: false,
         };
     }
 
-    /// A guard for this request's body.
-    #[cfg(feature = "axum")]
-    pub(crate) fn request_body(&self) -> RequestBodyGuard {
-        RequestBodyGuard { conn: self.conn.clone(), exchange: self.exchange, read_to_end: false }
+    /// Polls the handler or its response body. One that panics never comes
+    /// back from that, and the guard says so when it is dropped.
+    #[inline]
+    pub(crate) fn polling<R>(guard: &mut Option<Self>, poll: impl FnOnce() -> R) -> R {
+        if let Some(guard) = guard {
+            guard.response.panicked = true;
+        }
+        let result = poll();
+        if let Some(guard) = guard {
+            guard.response.panicked = false;
+        }
+        result
     }
 }
 
 impl Drop for ResponseGuard {
     fn drop(&mut self) {
-        self.conn.response_ended(self.exchange, self.response);
+        let mut response = self.response;
+        // In the call itself, before there was a future to poll.
+        response.panicked |= std::thread::panicking();
+        self.conn.response_ended(self.exchange, response);
     }
 }
 
@@ -138,6 +137,16 @@ pub(crate) struct RequestBodyGuard {
 
 #[cfg(feature = "axum")]
 impl RequestBodyGuard {
+    /// For the body of the request that the layer was last called for. `None`
+    /// if it need not be told.
+    pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
+        if request.version() == Version::HTTP_2 || request.body().is_end_stream() {
+            return None;
+        }
+        let exchange = conn.request_body_followed()?;
+        Some(Self { conn: conn.clone(), exchange, read_to_end: false })
+    }
+
     /// The body has been read to its end.
     pub(crate) fn read_to_end(mut self) {
         self.read_to_end = true;

@@ -1,11 +1,16 @@
 //! A connection that has been accepted and does not speak HTTP yet.
 
+use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use crate::conn::Side;
 use crate::hook::Hook;
 use crate::io::{ConnIo, Sensor};
+use crate::tracker::Fact;
 use crate::{Address, Conn};
 
 /// An accepted connection before its TLS handshake.
@@ -59,12 +64,14 @@ impl<T> Handshake<T> {
         local_addr: impl Into<Address>,
         hook: impl Hook,
     ) -> Self {
-        let conn = Conn::accepted(remote_addr.into(), local_addr.into(), Arc::new(hook));
+        let conn = Conn::accepted(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
         Self::new(stream, conn)
     }
 
     pub(crate) fn new(stream: T, conn: Conn) -> Self {
-        Self { stream, sensor: Sensor::new(conn) }
+        let sensor = Sensor::new(conn);
+        sensor.tell(Fact::HandshakeBegan);
+        Self { stream, sensor }
     }
 
     /// The connection.
@@ -81,22 +88,39 @@ impl<T> Handshake<T> {
     ///
     /// # Errors
     ///
-    /// What `handshake` returns as its error, after the connection has been
-    /// reported as [`Closed`](crate::ConnState::Closed). The same state is
-    /// reported when the future is dropped before it is done.
-    pub async fn complete<F, U, E>(self, handshake: impl FnOnce(T) -> F) -> Result<ConnIo<U>, E>
+    /// [`HandshakeError::Failed`] with what `handshake` returns as its error,
+    /// and [`HandshakeError::Closed`] if the connection is closed by the
+    /// program meanwhile. Either way the connection has been reported as
+    /// [`Closed`](crate::ConnState::Closed) by then. The same state is
+    /// reported when this future is dropped before it is done.
+    pub async fn complete<F, U, E>(
+        self,
+        handshake: impl FnOnce(T) -> F,
+    ) -> Result<ConnIo<U>, HandshakeError<E>>
     where
         F: Future<Output = Result<U, E>>,
     {
         // The order matters: when this future is dropped in the middle, the
         // handshake, and the socket with it, goes before the sensor does.
-        let Self { stream, sensor } = self;
-        let stream = handshake(stream).await?;
+        let Self { stream, mut sensor } = self;
+        let stream = {
+            let mut handshake = pin!(handshake(stream));
+            poll_fn(|cx| {
+                sensor.set_waker(Side::Read, cx);
+                if sensor.conn().closing().is_some() {
+                    return Poll::Ready(Err(HandshakeError::Closed));
+                }
+                handshake.as_mut().poll(cx).map_err(HandshakeError::Failed)
+            })
+            .await?
+        };
+        sensor.tell(Fact::HandshakeDone);
         Ok(ConnIo::new(stream, sensor))
     }
 
     /// Goes on without a handshake: the stream itself speaks HTTP.
     pub fn into_io(self) -> ConnIo<T> {
+        self.sensor.tell(Fact::HandshakeDone);
         ConnIo::new(self.stream, self.sensor)
     }
 }
@@ -113,5 +137,33 @@ impl<T: fmt::Debug> fmt::Debug for Handshake<T> {
             .field("conn", self.conn())
             .field("stream", &self.stream)
             .finish()
+    }
+}
+
+/// Why a [`Handshake`] did not complete.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HandshakeError<E> {
+    /// The handshake failed.
+    Failed(E),
+    /// The program closed the connection ([`Conn::close`], or a shutdown).
+    Closed,
+}
+
+impl<E> fmt::Display for HandshakeError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed(_) => "the handshake failed",
+            Self::Closed => "the program closed the connection during the handshake",
+        })
+    }
+}
+
+impl<E: Error + 'static> Error for HandshakeError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Closed => None,
+        }
     }
 }

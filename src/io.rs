@@ -4,15 +4,22 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
+use crate::conn::Side;
 use crate::hook::Hook;
 use crate::tracker::wire::Wire;
-use crate::tracker::{Fact, Interest};
+use crate::tracker::{Closing, Fact, Interest};
 use crate::{Address, Conn};
+
+/// How long a client may take to close its side of a connection that the
+/// program closes; Go's `rstAvoidanceDelay`.
+const LINGER: Duration = Duration::from_millis(500);
 
 pin_project! {
     /// A stream whose bytes tell what its connection is doing.
@@ -29,6 +36,8 @@ pin_project! {
         #[pin]
         stream: T,
         sensor: Sensor,
+        // Runs while a client is given time to close its side.
+        linger: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -62,12 +71,12 @@ impl<T> ConnIo<T> {
         local_addr: impl Into<Address>,
         hook: impl Hook,
     ) -> Self {
-        let conn = Conn::accepted(remote_addr.into(), local_addr.into(), Arc::new(hook));
+        let conn = Conn::accepted(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
         Self::new(stream, Sensor::new(conn))
     }
 
     pub(crate) fn new(stream: T, sensor: Sensor) -> Self {
-        Self { stream, sensor }
+        Self { stream, sensor, linger: None }
     }
 
     /// The connection that this is the stream of.
@@ -94,8 +103,8 @@ impl<T> ConnIo<T> {
     /// [`Hijacked`](crate::ConnState::Hijacked) (after `Active`, if it was not
     /// active), unless it was hijacked before.
     pub fn into_inner(self) -> T {
-        let Self { stream, sensor } = self;
-        sensor.conn.leave(Fact::Taken);
+        let Self { stream, sensor, .. } = self;
+        sensor.conn.tell(Fact::Taken);
         stream
     }
 }
@@ -119,7 +128,11 @@ impl<T: AsyncRead> AsyncRead for ConnIo<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.project();
-        this.sensor.used(cx);
+        match this.sensor.used(Side::Read, cx) {
+            None => {}
+            Some(Closing::Gently) => return Poll::Ready(Ok(())),
+            Some(Closing::Abruptly) => return Poll::Ready(Err(closed())),
+        }
         let room = buf.remaining();
         let before = buf.filled().len();
         let result = this.stream.poll_read(cx, buf);
@@ -127,27 +140,25 @@ impl<T: AsyncRead> AsyncRead for ConnIo<T> {
             Poll::Pending => this.sensor.read_pending(cx),
             Poll::Ready(Ok(())) => match &buf.filled()[before..] {
                 [] if room == 0 => {}
-                [] => this.sensor.ending(),
-                bytes => this.sensor.read(bytes),
+                [] => this.sensor.tell(Fact::ReadClosed),
+                bytes => this.sensor.read(bytes, cx),
             },
-            Poll::Ready(Err(_)) => this.sensor.ending(),
+            Poll::Ready(Err(error)) => this.sensor.tell(Fact::Failed(error.kind())),
         }
         result
     }
 }
 
-impl<T: AsyncWrite> AsyncWrite for ConnIo<T> {
+impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
-        this.sensor.used(cx);
-        let result = this.stream.poll_write(cx, buf);
-        if let Poll::Ready(Ok(length)) = result {
-            this.sensor.written([buf], length);
-        }
+        let closing = this.sensor.used(Side::Write, cx);
+        let result = write(closing, || this.stream.poll_write(cx, buf));
+        this.sensor.wrote(&result, [buf]);
         result
     }
 
@@ -157,11 +168,9 @@ impl<T: AsyncWrite> AsyncWrite for ConnIo<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
-        this.sensor.used(cx);
-        let result = this.stream.poll_write_vectored(cx, bufs);
-        if let Poll::Ready(Ok(length)) = result {
-            this.sensor.written(bufs.iter().map(|buf| &**buf), length);
-        }
+        let closing = this.sensor.used(Side::Write, cx);
+        let result = write(closing, || this.stream.poll_write_vectored(cx, bufs));
+        this.sensor.wrote(&result, bufs.iter().map(|buf| &**buf));
         result
     }
 
@@ -171,59 +180,117 @@ impl<T: AsyncWrite> AsyncWrite for ConnIo<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
-        this.sensor.used(cx);
-        let result = this.stream.poll_flush(cx);
-        if let Poll::Ready(Ok(())) = result {
-            this.sensor.flushed(cx);
+        let closing = this.sensor.used(Side::Write, cx);
+        let result = write(closing, || this.stream.poll_flush(cx));
+        match &result {
+            Poll::Ready(Ok(())) => this.sensor.flushed(cx),
+            Poll::Ready(Err(error)) => this.sensor.tell(Fact::Failed(error.kind())),
+            Poll::Pending => {}
         }
         result
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        this.sensor.used(cx);
-        this.sensor.ending();
-        this.stream.poll_shutdown(cx)
+        let mut this = self.project();
+        let closing = this.sensor.used(Side::Write, cx);
+        this.sensor.tell(Fact::ShutDown);
+        if this.linger.is_none() {
+            let mut shutdown = || this.stream.as_mut().poll_shutdown(cx);
+            match closing {
+                None => return shutdown(),
+                Some(closing) => ready!(write(Some(closing), shutdown))?,
+            }
+            if !this.sensor.wire.has_written() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // The system drops what is under way to a client when it gets more
+        // bytes for a socket that is closed, or closes one with bytes unread.
+        let linger = this.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let mut scrap = [0; 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut scrap);
+            match this.stream.as_mut().poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return linger.as_mut().poll(cx).map(Ok),
+            }
+        }
     }
+}
+
+/// Writes, flushes or shuts down. A stream that has to end does not wait.
+fn write<R>(
+    closing: Option<Closing>,
+    poll: impl FnOnce() -> Poll<io::Result<R>>,
+) -> Poll<io::Result<R>> {
+    match closing {
+        None => poll(),
+        Some(Closing::Gently) => match poll() {
+            Poll::Pending => Poll::Ready(Err(closed())),
+            ready => ready,
+        },
+        Some(Closing::Abruptly) => Poll::Ready(Err(closed())),
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the program has closed the connection")
 }
 
 /// Tells a connection what passes through its stream; decides nothing.
 pub(crate) struct Sensor {
     conn: Conn,
     wire: Wire,
-    /// The waker that the connection was last given, to see when it changes.
-    waker: Option<Waker>,
+    /// The wakers that the connection was last given, to see when they change.
+    wakers: [Option<Waker>; 2],
 }
 
 impl Sensor {
     pub(crate) fn new(conn: Conn) -> Self {
-        Self { conn, wire: Wire::new(), waker: None }
+        Self { conn, wire: Wire::new(), wakers: [None, None] }
     }
 
     pub(crate) fn conn(&self) -> &Conn {
         &self.conn
     }
 
-    #[inline]
-    fn used(&mut self, cx: &Context<'_>) {
-        match &self.waker {
+    pub(crate) fn tell(&self, fact: Fact) {
+        self.conn.tell(fact);
+    }
+
+    pub(crate) fn set_waker(&mut self, side: Side, cx: &Context<'_>) {
+        match &self.wakers[side as usize] {
             Some(waker) if waker.will_wake(cx.waker()) => {}
             _ => {
-                self.waker = Some(cx.waker().clone());
-                self.conn.set_waker(cx.waker().clone());
+                self.wakers[side as usize] = Some(cx.waker().clone());
+                self.conn.set_waker(side, cx.waker().clone());
             }
-        }
-        if self.conn.interest() & Interest::USED != 0 {
-            self.conn.tell(Fact::Used);
         }
     }
 
+    /// The stream is about to be used. Returns how it has to end, if it has.
     #[inline]
-    fn read(&mut self, bytes: &[u8]) {
+    fn used(&mut self, side: Side, cx: &Context<'_>) -> Option<Closing> {
+        self.set_waker(side, cx);
+        let interest = self.conn.interest();
+        if interest & (Interest::USED | Interest::CLOSING) == 0 {
+            return None;
+        }
+        if interest & Interest::USED != 0 {
+            self.tell(Fact::Used);
+        }
+        self.conn.closing()
+    }
+
+    #[inline]
+    fn read(&mut self, bytes: &[u8], cx: &Context<'_>) {
         let Self { conn, wire, .. } = self;
-        wire.read(bytes, conn.interest(), |fact| {
-            conn.tell(fact);
-        });
+        let mut wake = false;
+        wire.read(bytes, conn.interest(), |fact| wake |= conn.tell(fact));
+        if wake {
+            cx.waker().wake_by_ref();
+        }
     }
 
     #[inline]
@@ -233,8 +300,17 @@ impl Sensor {
         }
     }
 
-    fn ending(&mut self) {
-        self.conn.tell(Fact::Ending);
+    #[inline]
+    fn wrote<'a>(
+        &mut self,
+        result: &Poll<io::Result<usize>>,
+        bufs: impl IntoIterator<Item = &'a [u8]>,
+    ) {
+        match result {
+            Poll::Ready(Ok(length)) => self.written(bufs, *length),
+            Poll::Ready(Err(error)) => self.tell(Fact::Failed(error.kind())),
+            Poll::Pending => {}
+        }
     }
 
     /// `length` bytes of `bufs` were taken by the stream.
@@ -249,7 +325,7 @@ impl Sensor {
             // not believed.
             let taken = &buf[..length.min(buf.len())];
             length -= taken.len();
-            wire.written(taken, |fact| {
+            wire.written(taken, conn.interest(), |fact| {
                 conn.tell(fact);
             });
         }
@@ -268,6 +344,6 @@ impl Sensor {
 
 impl Drop for Sensor {
     fn drop(&mut self) {
-        self.conn.leave(Fact::Gone);
+        self.tell(Fact::Gone);
     }
 }

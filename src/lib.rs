@@ -167,13 +167,18 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(any(feature = "serve", feature = "axum"))]
+mod accept;
 mod address;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 mod body;
+mod close;
 mod conn;
+mod connections;
 mod diagnostics;
+mod drain;
 mod exchange;
 mod future;
 mod handshake;
@@ -181,19 +186,30 @@ mod hook;
 mod io;
 mod layer;
 mod listener;
+#[cfg(feature = "serve")]
+mod serve;
 mod service;
 mod state;
 mod tracker;
 
 pub use address::Address;
 pub use body::ConnStateBody;
+pub use close::CloseReason;
 pub use conn::{Conn, ConnId};
+pub use connections::{ConnSnapshot, Connections, StateCounts};
+pub use drain::{Drain, Drained};
 pub use future::ConnStateFuture;
-pub use handshake::Handshake;
+pub use handshake::{Handshake, HandshakeError};
 pub use hook::Hook;
 pub use io::ConnIo;
 pub use layer::ConnStateLayer;
 pub use listener::{Accept, InstrumentedListener, instrument_listener};
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use serve::Tls;
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub use serve::{MakeConnService, NoTls, Serve, ServeWithShutdown, kind, serve};
 pub use service::ConnStateService;
 pub use state::{ConnState, Protocol};
 

@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::hook::Hook;
 use crate::io::ConnIo;
-use crate::{Address, Conn, Handshake};
+use crate::{Address, Conn, Connections, Handshake};
 
 /// Wraps a listener so that `hook` is told what each of its connections is
 /// doing.
@@ -40,7 +40,7 @@ use crate::{Address, Conn, Handshake};
 /// # }
 /// ```
 pub fn instrument_listener<L>(listener: L, hook: impl Hook) -> InstrumentedListener<L> {
-    InstrumentedListener { listener, hook: Arc::new(hook) }
+    InstrumentedListener { listener, hook: Arc::new(hook), connections: Connections::new() }
 }
 
 /// Something that accepts connections: what [`instrument_listener`] can wrap.
@@ -156,43 +156,13 @@ impl Accept for UnixListener {
     }
 }
 
-/// Accepts until it succeeds, for interfaces that have no room for an error.
-#[cfg(feature = "axum")]
-pub(crate) async fn accept_past_errors<L: Accept>(listener: &mut L) -> (L::Io, L::Addr) {
-    use std::time::Duration;
-
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                crate::diagnostics::accept_failed(&error);
-                // Out of file descriptors, as a rule. Trying again at once
-                // would spin.
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
-}
-
-/// Whether an accept error is about a client that went away before it was
-/// accepted (accept(2): "Error handling").
-#[cfg(feature = "axum")]
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-    )
-}
-
 /// A listener whose connections are tracked; see [`instrument_listener`].
 ///
 /// With the feature `axum` it is an `axum::serve::Listener` too.
 pub struct InstrumentedListener<L> {
     listener: L,
     hook: Arc<dyn Hook>,
+    connections: Connections,
 }
 
 impl<L: Accept> InstrumentedListener<L> {
@@ -227,12 +197,23 @@ impl<L: Accept> InstrumentedListener<L> {
     pub(crate) fn register(&self, stream: L::Io, remote_addr: Address) -> Handshake<L::Io> {
         let local_addr = self.listener.connection_local_addr(&stream);
         let local_addr = local_addr.map_or(Address::Unknown, Into::into);
-        let conn = Conn::accepted(remote_addr, local_addr, self.hook.clone());
+        let conn = Conn::accepted(
+            remote_addr,
+            local_addr,
+            self.hook.clone(),
+            Some(self.connections.registry()),
+        );
         Handshake::new(stream, conn)
     }
 }
 
 impl<L> InstrumentedListener<L> {
+    /// The connections of this listener: how many there are, what they are
+    /// doing, and how to close or drain them.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
+    }
+
     /// The listener inside.
     pub fn get_ref(&self) -> &L {
         &self.listener

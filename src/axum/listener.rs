@@ -5,11 +5,12 @@ use std::io;
 use axum::serve::{Listener, TapIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::listener::accept_past_errors;
+use crate::accept::accept_past_errors;
 use crate::{Accept, Address, ConnIo, InstrumentedListener};
 
-/// Accept errors are handled as axum does for its own listeners: those of a
-/// single connection are passed over, after others it waits for a second.
+/// Accept errors are handled as in [`serve`](fn@crate::serve) where they pass;
+/// after one that may not, it waits for a second, as axum does for its own
+/// listeners, since there is no way to return it.
 impl<L> Listener for InstrumentedListener<L>
 where
     L: Accept + Send + 'static,
@@ -20,7 +21,7 @@ where
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, remote_addr) = accept_past_errors(self.get_mut()).await;
+        let (stream, remote_addr) = accept_past_errors(self).await;
         let address: Address = remote_addr.clone().into();
         (self.register(stream, address).into_io(), remote_addr)
     }

@@ -11,6 +11,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -18,7 +19,7 @@ use super::provide_socket_addr;
 use super::request_body::RequestBody;
 use crate::Conn;
 use crate::body::ConnStateBody;
-use crate::exchange::{ResponseGuard, mark_told};
+use crate::exchange::{RequestBodyGuard, ResponseGuard, mark_told};
 
 /// Adds [`into_make_service_with_conn_state`] to routers and other axum
 /// services.
@@ -67,6 +68,21 @@ where
     }
 }
 
+/// For [`serve`](fn@crate::serve), which tells of requests and responses itself.
+impl<S: Clone> Service<Conn> for IntoMakeServiceWithConnState<S> {
+    type Response = RouterService<S>;
+    type Error = Infallible;
+    type Future = Ready<Result<RouterService<S>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, conn: Conn) -> Self::Future {
+        ready(Ok(RouterService { inner: self.inner.clone(), conn }))
+    }
+}
+
 /// The service of one connection: a router, and around it what tracks the
 /// connection.
 #[derive(Clone, Debug)]
@@ -75,6 +91,16 @@ pub struct RouterService<S> {
     conn: Conn,
 }
 
+impl<S> RouterService<S> {
+    /// Puts into the request what handlers extract.
+    fn provide<B>(&self, request: &mut http::Request<B>) {
+        provide_socket_addr(&self.conn, request);
+        request.extensions_mut().insert(ConnectInfo(self.conn.clone()));
+        mark_told(request);
+    }
+}
+
+/// As `axum::serve` calls it.
 impl<S> Service<Request> for RouterService<S>
 where
     S: Service<Request, Response = Response>,
@@ -88,17 +114,32 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let guard = ResponseGuard::begin_followed(&self.conn, &request);
-        provide_socket_addr(&self.conn, &mut request);
-        request.extensions_mut().insert(ConnectInfo(self.conn.clone()));
-        mark_told(&mut request);
-        if let Some(guard) = &guard {
-            if !request.body().is_end_stream() {
-                let body_guard = guard.request_body();
-                request = request.map(|body| Body::new(RequestBody::new(body, body_guard)));
-            }
+        let guard = ResponseGuard::begin(&self.conn, &request);
+        self.provide(&mut request);
+        if let Some(guard) = RequestBodyGuard::begin(&self.conn, &request) {
+            request = request.map(|body| Body::new(RequestBody::new(body, Some(guard))));
         }
         RouterFuture { inner: self.inner.call(request), guard }
+    }
+}
+
+/// As [`serve`](fn@crate::serve) calls it.
+impl<S> Service<http::Request<Incoming>> for RouterService<S>
+where
+    S: Service<http::Request<RequestBody<Incoming>>, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<Incoming>) -> Self::Future {
+        self.provide(&mut request);
+        let guard = RequestBodyGuard::begin(&self.conn, &request);
+        self.inner.call(request.map(|body| RequestBody::new(body, guard)))
     }
 }
 
@@ -120,7 +161,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = task::ready!(this.inner.poll(cx));
+        let poll = || this.inner.poll(cx);
+        let result = task::ready!(ResponseGuard::polling(this.guard, poll));
         let Some(mut guard) = this.guard.take() else {
             return Poll::Ready(result);
         };

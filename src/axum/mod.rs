@@ -49,6 +49,7 @@ mod request_body;
 pub use make_service::{
     ConnStateServiceExt, IntoMakeServiceWithConnState, RouterFuture, RouterService,
 };
+pub use request_body::RequestBody;
 
 use std::net::SocketAddr;
 
@@ -65,6 +66,14 @@ where
 {
     fn connect_info(stream: IncomingStream<'_, InstrumentedListener<L>>) -> Self {
         stream.io().as_ref().clone()
+    }
+}
+
+/// For `into_make_service_with_connect_info::<Conn>()` in
+/// [`serve`](fn@crate::serve).
+impl Connected<Conn> for Conn {
+    fn connect_info(conn: Conn) -> Self {
+        conn
     }
 }
 

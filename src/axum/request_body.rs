@@ -11,7 +11,7 @@ use crate::exchange::RequestBodyGuard;
 pin_project! {
     /// A request body that tells its connection when it has been read to its
     /// end or dropped.
-    pub(super) struct RequestBody<B> {
+    pub struct RequestBody<B> {
         // Dropped first: hyper learns that nobody reads any more before it is
         // told that the request is over.
         #[pin]
@@ -21,8 +21,8 @@ pin_project! {
 }
 
 impl<B> RequestBody<B> {
-    pub(super) fn new(inner: B, guard: RequestBodyGuard) -> Self {
-        Self { inner, guard: Some(guard) }
+    pub(super) fn new(inner: B, guard: Option<RequestBodyGuard>) -> Self {
+        Self { inner, guard }
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP/2 on the wire (RFC 9113): frame headers in both directions, and the
 //! client's open streams.
 //!
-//! Payloads are skipped, but for the last stream that a server's GOAWAY names.
+//! Payloads are skipped, but for what a server's GOAWAY says.
 //! A frame counts at its last byte, so that any split of the same bytes gives
 //! the same result.
 
@@ -62,16 +62,24 @@ impl Http2 {
     /// Bytes were written by the server. What they say takes effect when they
     /// have been flushed, because a TLS stream takes bytes long before the
     /// socket does.
-    pub(crate) fn written(&mut self, bytes: &[u8]) {
+    ///
+    /// Returns whether they say that the client has made an error (GOAWAY with
+    /// an error code).
+    pub(crate) fn written(&mut self, bytes: &[u8]) -> bool {
         let Self { from_server, streams, .. } = self;
+        let mut error = false;
         from_server.read(bytes, |frame| match frame.event() {
             Some(Event::Headers { stream, end_stream: true } | Event::EndStream { stream }) => {
                 streams.server_ended(stream);
             }
             Some(Event::Reset { stream }) => streams.server_reset(stream),
-            Some(Event::GoAway { last_stream }) => streams.server_goes_away(last_stream),
+            Some(Event::GoAway { last_stream, error_code }) => {
+                streams.server_goes_away(last_stream);
+                error |= error_code != NO_ERROR;
+            }
             Some(Event::Headers { end_stream: false, .. }) | None => {}
         });
+        error
     }
 
     /// What was written is in the socket.
@@ -95,8 +103,11 @@ const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
 const HEADER: usize = 9;
-/// How much of a payload is looked at: GOAWAY's last stream.
-const PEEK: usize = 4;
+/// How much of a payload is looked at: GOAWAY's last stream and error code.
+const PEEK: usize = 8;
+
+/// RFC 9113, section 7.
+const NO_ERROR: u32 = 0;
 
 /// Splits a direction's bytes into frames.
 #[derive(Debug, Default)]
@@ -134,6 +145,7 @@ enum Event {
     },
     GoAway {
         last_stream: u32,
+        error_code: u32,
     },
 }
 
@@ -188,7 +200,11 @@ impl Frame<'_> {
             }
             RST_STREAM => Some(Event::Reset { stream }),
             GOAWAY if self.reader.peek_len == PEEK => {
-                Some(Event::GoAway { last_stream: stream_id(self.reader.peek) })
+                let [a, b, c, d, code @ ..] = self.reader.peek;
+                Some(Event::GoAway {
+                    last_stream: stream_id([a, b, c, d]),
+                    error_code: u32::from_be_bytes(code),
+                })
             }
             _ => None,
         }

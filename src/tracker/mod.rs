@@ -36,6 +36,9 @@
 pub(crate) mod http2;
 pub(crate) mod wire;
 
+use std::io;
+
+use crate::close::CloseReason;
 use crate::state::{ConnState, Protocol};
 
 /// Something that happened to a connection.
@@ -51,12 +54,17 @@ pub(crate) enum Fact {
     Read,
     /// HTTP/1: a read was asked for, and there was nothing.
     ReadPending,
-    /// The read side is at its end or broken, or the server shut the stream
-    /// down.
-    Ending,
+    /// The client has closed its side.
+    ReadClosed,
+    /// Reading or writing failed.
+    Failed(io::ErrorKind),
+    /// The server shuts the stream down.
+    ShutDown,
     /// HTTP/1: the first bytes of an answer were written, `by_handler` if they
     /// cannot be an error answer of hyper's own.
     Answering { by_handler: bool },
+    /// HTTP/1: bytes were written.
+    Written,
     /// HTTP/1: all that was written is in the socket; `bytes` if anything was
     /// written since the flush before.
     Flushed { bytes: bool },
@@ -65,6 +73,10 @@ pub(crate) enum Fact {
 
     /// HTTP/1: the layer was called.
     RequestBegan(Request),
+    /// HTTP/1: the body of the request being served is followed: its end will
+    /// be told.
+    #[cfg_attr(not(feature = "axum"), allow(dead_code))]
+    RequestBodyFollowed,
     /// HTTP/1: the followed body of a request ended or was dropped.
     #[cfg_attr(not(feature = "axum"), allow(dead_code))]
     RequestBodyEnded { exchange: Exchange, read_to_end: bool },
@@ -77,6 +89,23 @@ pub(crate) enum Fact {
     /// HTTP/2: the number of open streams went from one to zero.
     StreamsClosed,
 
+    /// HTTP/2: the server said GOAWAY with an error code.
+    ProtocolError,
+    /// The stream's TLS handshake is under way.
+    HandshakeBegan,
+    /// It is done.
+    HandshakeDone,
+    /// The connection's future belongs to this crate, which will tell when it
+    /// waits ([`Fact::Waiting`]).
+    Owned,
+    /// The connection's future was polled, and waits.
+    Waiting,
+
+    /// The program wants the connection closed.
+    Close(CloseReason),
+    /// The program wants the connection closed when it has nothing to do.
+    Drain,
+
     /// The stream was taken out of the instrumentation.
     Taken,
     /// The stream was dropped.
@@ -88,8 +117,6 @@ pub(crate) enum Fact {
 pub(crate) struct Request {
     /// The request has a body that has not been read to its end.
     pub(crate) has_body: bool,
-    /// The end of that body will be told ([`Fact::RequestBodyEnded`]).
-    pub(crate) body_followed: bool,
     /// HTTP/1.1 without `Connection: close`.
     pub(crate) may_persist: bool,
 }
@@ -102,6 +129,8 @@ pub(crate) struct Response {
     /// It hands the stream over: a 101 or a 2xx to CONNECT, to a request that
     /// could be upgraded.
     pub(crate) upgraded: bool,
+    /// The handler or its response body panicked.
+    pub(crate) panicked: bool,
 }
 
 /// Which request of its connection a fact is about. The number wraps.
@@ -113,7 +142,7 @@ pub(crate) type Exchange = u32;
 pub(crate) enum Effect {
     /// Nothing.
     None,
-    /// Wake the connection's task.
+    /// Wake the connection's tasks.
     Wake,
     /// The request is counted under this number; its end has to be told. Not
     /// given to a second layer around the same request.
@@ -122,21 +151,38 @@ pub(crate) enum Effect {
     LayerMissing,
 }
 
-/// The facts about reading and writing that would change anything now.
+/// The facts about reading and writing that would change anything now, and
+/// what the shells have to do differently.
 ///
 /// The shells ask before they take the connection's lock: in the middle of a
-/// request nearly everything that passes is of no interest. [`Fact::Ending`],
-/// which is rare, is always welcome.
+/// request nearly everything that passes is of no interest. Facts that are
+/// rare are always welcome.
 pub(crate) struct Interest;
 
 impl Interest {
-    pub(crate) const READ: u8 = 1 << 0;
-    pub(crate) const READ_PENDING: u8 = 1 << 1;
+    pub(crate) const READ: u16 = 1 << 0;
+    pub(crate) const READ_PENDING: u16 = 1 << 1;
     /// A flush that carried bytes.
-    pub(crate) const FLUSHED_BYTES: u8 = 1 << 2;
+    pub(crate) const FLUSHED_BYTES: u16 = 1 << 2;
     /// Any flush.
-    pub(crate) const FLUSHED: u8 = 1 << 3;
-    pub(crate) const USED: u8 = 1 << 4;
+    pub(crate) const FLUSHED: u16 = 1 << 3;
+    pub(crate) const USED: u16 = 1 << 4;
+    pub(crate) const WRITTEN: u16 = 1 << 8;
+    pub(crate) const WAITING: u16 = 1 << 5;
+    /// The stream has to end: see [`Closing`].
+    pub(crate) const CLOSING: u16 = 1 << 6;
+    /// The connection has to end when it has nothing to do.
+    pub(crate) const DRAINING: u16 = 1 << 7;
+}
+
+/// How a stream that the program closes has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Nothing is under way: reads are at their end, and what has been written
+    /// reaches the client.
+    Gently,
+    /// Everything fails.
+    Abruptly,
 }
 
 /// Where an HTTP/1 connection is between two reports.
@@ -188,6 +234,15 @@ pub(crate) struct Tracker {
     ending: bool,
     /// A layer was called at least once.
     layered: bool,
+    /// The server writes something before any layer was called for what was
+    /// read: hyper's own answer to a request that it does not take.
+    refused: bool,
+    handshaking: bool,
+    owned: bool,
+    draining: bool,
+    closing: Option<Closing>,
+    reason: Option<CloseReason>,
+    gone: bool,
 
     reported: Option<ConnState>,
     /// How many states lie between `reported` and `state`. The way from one to
@@ -207,6 +262,13 @@ impl Tracker {
             kept: false,
             ending: false,
             layered: false,
+            refused: false,
+            handshaking: false,
+            owned: false,
+            draining: false,
+            closing: None,
+            reason: None,
+            gone: false,
             reported: None,
             unreported: 1,
             reporting: false,
@@ -217,40 +279,87 @@ impl Tracker {
         self.protocol
     }
 
-    /// Which facts would change anything now, as bits of [`Interest`].
-    pub(crate) fn interest(&self) -> u8 {
-        if self.state.is_terminal() || self.protocol == Protocol::Http2 {
+    /// How the stream has to end, if the program closes it.
+    pub(crate) fn closing(&self) -> Option<Closing> {
+        self.closing
+    }
+
+    /// Why the connection ended, once it has.
+    pub(crate) fn reason(&self) -> Option<CloseReason> {
+        self.reason.filter(|_| self.gone)
+    }
+
+    /// The stream is gone, or out of sight, and all has been reported.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.gone && self.unreported == 0 && !self.reporting
+    }
+
+    /// Which facts would change anything now, and what the shells have to do
+    /// differently, as bits of [`Interest`].
+    pub(crate) fn interest(&self) -> u16 {
+        if self.gone {
             return 0;
         }
-        match self.stage {
-            Stage::Between if self.state == ConnState::Active => 0,
-            Stage::Between => Interest::READ,
-            Stage::Serving(serving) if !serving.flushed => Interest::FLUSHED_BYTES,
-            Stage::Serving(serving) if serving.is_over() => Interest::FLUSHED,
-            Stage::Serving(_) => 0,
-            Stage::Settling { .. } => Interest::READ | Interest::READ_PENDING,
-            Stage::HandOver => Interest::USED,
+        let mut interest = 0;
+        if self.closing.is_some() {
+            interest |= Interest::CLOSING;
         }
+        if self.draining {
+            interest |= Interest::DRAINING;
+        }
+        if self.state.is_terminal() || self.protocol == Protocol::Http2 {
+            return interest;
+        }
+        interest
+            | match self.stage {
+                Stage::Between if self.state != ConnState::Active => Interest::READ,
+                Stage::Between if self.layered && !self.refused => Interest::WRITTEN,
+                Stage::Between => 0,
+                Stage::Serving(serving) if !serving.flushed => Interest::FLUSHED_BYTES,
+                Stage::Serving(serving) if serving.is_over() => Interest::FLUSHED,
+                Stage::Serving(_) => 0,
+                Stage::Settling { .. } => {
+                    Interest::READ | Interest::READ_PENDING | Interest::WAITING
+                }
+                Stage::HandOver => Interest::USED,
+            }
     }
 
     /// Takes a fact. A fact that has no meaning where the connection stands
     /// changes nothing.
     pub(crate) fn on(&mut self, fact: Fact) -> Effect {
-        if self.state.is_terminal() {
+        if self.gone {
             return Effect::None;
         }
         match fact {
-            Fact::Gone => self.go(ConnState::Closed),
+            Fact::Gone => self.leave(ConnState::Closed),
             Fact::Taken => {
                 // Go can only hijack while a request is active, and so the
                 // diagram has no other way to get there.
-                self.go_active();
-                self.go(ConnState::Hijacked);
+                if !self.state.is_terminal() {
+                    self.go_active();
+                }
+                self.leave(ConnState::Hijacked);
             }
+            Fact::Close(reason) => return self.close(reason),
+            Fact::Drain => return self.drain(),
+            Fact::ReadClosed => self.end(CloseReason::PeerClosed),
+            Fact::Failed(kind) => self.end(CloseReason::of_io(kind)),
+            Fact::ShutDown if self.refused => self.end(CloseReason::ProtocolError),
+            Fact::ShutDown => self.end(CloseReason::ServerClosed),
+            Fact::ProtocolError => {
+                self.reason.get_or_insert(CloseReason::ProtocolError);
+            }
+            Fact::HandshakeBegan => self.handshaking = true,
+            Fact::HandshakeDone => self.handshaking = false,
+            Fact::Owned => self.owned = true,
+
+            // From here on the states, of which a hijacked stream has no more.
+            _ if self.state.is_terminal() => {}
 
             // HTTP/2 is told by its streams alone.
             Fact::StreamsOpened if self.protocol == Protocol::Http2 => self.go_active(),
-            Fact::StreamsClosed if self.protocol == Protocol::Http2 => self.go_idle(),
+            Fact::StreamsClosed if self.protocol == Protocol::Http2 => return self.go_idle(),
             _ if self.protocol == Protocol::Http2 => {}
             Fact::StreamsOpened | Fact::StreamsClosed => {}
 
@@ -261,21 +370,20 @@ impl Tracker {
                 self.protocol = Protocol::Http2;
                 self.stage = Stage::Between;
                 self.go_active();
-                self.go_idle();
+                return self.go_idle();
             }
-            Fact::Ending => {
-                self.ending = true;
-                if let Stage::Settling { .. } = self.stage {
-                    self.stage = Stage::Between;
-                }
-            }
+
+            // From here on HTTP/1.
             Fact::Answering { by_handler } => {
-                if by_handler && !self.layered {
-                    return Effect::LayerMissing;
+                if !self.layered {
+                    self.refused = !by_handler;
+                    return if by_handler { Effect::LayerMissing } else { Effect::None };
                 }
             }
-            Fact::Read => self.read(),
+            Fact::Written => self.refused |= self.stage == Stage::Between,
+            Fact::Read => return self.read(),
             Fact::ReadPending => return self.read_pending(),
+            Fact::Waiting => return self.waiting(),
             Fact::Flushed { bytes } => return self.flushed(bytes),
             Fact::Used => {
                 if self.stage == Stage::HandOver {
@@ -284,6 +392,12 @@ impl Tracker {
                 }
             }
             Fact::RequestBegan(request) => return self.request_began(request),
+            Fact::RequestBodyFollowed => {
+                if let Stage::Serving(serving) = &mut self.stage {
+                    serving.request_body_open = true;
+                    return Effect::Begun(serving.exchange);
+                }
+            }
             Fact::RequestBodyEnded { exchange, read_to_end } => {
                 return self.part_ended(exchange, |serving| {
                     let was_open = serving.request_body_open;
@@ -293,6 +407,9 @@ impl Tracker {
                 });
             }
             Fact::ResponseEnded { exchange, response } => {
+                if response.panicked {
+                    self.reason.get_or_insert(CloseReason::HandlerPanicked);
+                }
                 return self.part_ended(exchange, |serving| {
                     let was_open = serving.response_open;
                     serving.response_open = false;
@@ -305,30 +422,82 @@ impl Tracker {
         Effect::None
     }
 
-    fn read(&mut self) {
+    /// The stream is gone, or out of sight.
+    fn leave(&mut self, state: ConnState) {
+        self.gone = true;
+        self.reason.get_or_insert(if self.handshaking {
+            CloseReason::HandshakeFailed
+        } else {
+            CloseReason::Aborted
+        });
+        if !self.state.is_terminal() {
+            self.go(state);
+        }
+    }
+
+    /// There will be no further request.
+    fn end(&mut self, reason: CloseReason) {
+        self.reason.get_or_insert(reason);
+        self.ending = true;
+        if let Stage::Settling { .. } = self.stage {
+            self.stage = Stage::Between;
+        }
+    }
+
+    /// The program closes the connection, whatever it is doing.
+    fn close(&mut self, reason: CloseReason) -> Effect {
+        if self.reason == Some(CloseReason::ShutdownDrained) {
+            self.reason = None;
+        }
+        self.reason.get_or_insert(reason);
+        self.closing = Some(match (self.state, reason) {
+            (_, CloseReason::ShutdownForced) => Closing::Abruptly,
+            (ConnState::New | ConnState::Idle, _) => Closing::Gently,
+            // Waiting to be closed already, but for the report of it.
+            _ if self.closing == Some(Closing::Gently) => Closing::Gently,
+            _ => Closing::Abruptly,
+        });
+        Effect::Wake
+    }
+
+    /// The program closes the connection as soon as it has nothing to do.
+    fn drain(&mut self) -> Effect {
+        self.draining = true;
+        match self.state {
+            ConnState::New | ConnState::Idle => self.close(CloseReason::ShutdownDrained),
+            // The future of the connection, if it is ours, is told.
+            _ => Effect::Wake,
+        }
+    }
+
+    fn read(&mut self) -> Effect {
         match self.stage {
             Stage::Between => self.go_active(),
-            Stage::Settling { drains: false } => {
-                self.settled();
-                self.go_active();
-            }
+            Stage::Settling { drains: false } => return self.went_on(),
             // More of the request that was answered, as far as can be told.
             Stage::Settling { drains: true } => {}
             Stage::Serving(_) | Stage::HandOver => {}
         }
+        Effect::None
     }
 
     fn read_pending(&mut self) -> Effect {
         match self.stage {
             Stage::Settling { drains: true } => {
                 self.stage = Stage::Settling { drains: false };
-                Effect::Wake
+                // The end of this very poll will tell.
+                if self.owned { Effect::None } else { Effect::Wake }
             }
-            Stage::Settling { drains: false } => {
-                self.settled();
-                Effect::None
-            }
+            Stage::Settling { drains: false } => self.settled(),
             Stage::Between | Stage::Serving(_) | Stage::HandOver => Effect::None,
+        }
+    }
+
+    /// A poll of the connection's future is over, and it did not shut down.
+    fn waiting(&mut self) -> Effect {
+        match self.stage {
+            Stage::Settling { drains: false } => self.settled(),
+            _ => Effect::None,
         }
     }
 
@@ -348,11 +517,10 @@ impl Tracker {
             self.stage = Stage::Between;
             Effect::None
         } else if self.kept && serving.may_persist && !serving.maybe_unread {
-            self.settled();
-            Effect::None
+            self.settled()
         } else {
             self.stage = Stage::Settling { drains: serving.maybe_unread };
-            Effect::Wake
+            if self.owned && !serving.maybe_unread { Effect::None } else { Effect::Wake }
         }
     }
 
@@ -365,8 +533,7 @@ impl Tracker {
             // hyper went on to the next request (it was already in the
             // buffer), which shows that it keeps the connection.
             Stage::Serving(Serving { upgraded: false, .. }) | Stage::Settling { .. } => {
-                self.settled();
-                self.go_active();
+                let _ = self.went_on();
             }
             // The stream is not hyper's any more.
             Stage::Serving(_) | Stage::HandOver => return Effect::None,
@@ -376,7 +543,7 @@ impl Tracker {
         self.stage = Stage::Serving(Serving {
             exchange: self.exchange,
             response_open: true,
-            request_body_open: request.has_body && request.body_followed,
+            request_body_open: false,
             maybe_unread: request.has_body,
             may_persist: request.may_persist,
             upgraded: false,
@@ -400,22 +567,46 @@ impl Tracker {
     }
 
     /// The connection was kept after an answer.
-    fn settled(&mut self) {
+    fn settled(&mut self) -> Effect {
         self.kept = true;
         self.stage = Stage::Between;
-        self.go_idle();
+        self.go_idle()
+    }
+
+    /// The connection was kept, and the next request is there.
+    fn went_on(&mut self) -> Effect {
+        let effect = self.settled();
+        self.go_active();
+        effect
     }
 
     fn go_active(&mut self) {
         if self.state != ConnState::Active {
             self.go(ConnState::Active);
         }
+        // Closed while idle, but a request was in hyper's buffer already. Its
+        // answer has not begun, so that none is cut short.
+        if self.closing.is_some() {
+            self.closing = Some(Closing::Abruptly);
+        }
     }
 
-    fn go_idle(&mut self) {
-        if self.state == ConnState::Active {
+    fn go_idle(&mut self) -> Effect {
+        if self.state != ConnState::Active {
+            return Effect::None;
+        }
+        if !self.draining {
+            self.go(ConnState::Idle);
+            return Effect::None;
+        }
+        // Where the connection's future is ours, it is known not to be kept.
+        // Elsewhere it is idle, and closed for that.
+        if !self.owned {
             self.go(ConnState::Idle);
         }
+        self.reason.get_or_insert(CloseReason::ShutdownDrained);
+        self.closing.get_or_insert(Closing::Gently);
+        Effect::Wake
     }
 
     fn go(&mut self, next: ConnState) {

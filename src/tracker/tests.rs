@@ -7,12 +7,11 @@
 use super::*;
 use crate::state::ConnState;
 
-const PLAIN: Request = Request { has_body: false, body_followed: false, may_persist: true };
+const PLAIN: Request = Request { has_body: false, may_persist: true };
 const WITH_BODY: Request = Request { has_body: true, ..PLAIN };
-const FOLLOWED: Request = Request { body_followed: true, ..WITH_BODY };
 const ONCE: Request = Request { may_persist: false, ..PLAIN };
 
-const ANSWER: Response = Response { may_persist: true, upgraded: false };
+const ANSWER: Response = Response { may_persist: true, upgraded: false, panicked: false };
 const UPGRADE: Response = Response { upgraded: true, ..ANSWER };
 
 const FLUSHED: Fact = Fact::Flushed { bytes: true };
@@ -43,9 +42,12 @@ fn places() -> Vec<(&'static str, Vec<Fact>)> {
         ("answered, flushed before", with(begin(PLAIN), &[FLUSHED, ended(1, ANSWER)])),
         ("flushed", with(begin(PLAIN), &[ended(1, ANSWER), FLUSHED])),
         ("flushed, body maybe unread", with(begin(WITH_BODY), &[ended(1, ANSWER), FLUSHED])),
-        ("answered, body followed and open", with(begin(FOLLOWED), &[ended(1, ANSWER), FLUSHED])),
+        (
+            "answered, body followed and open",
+            with(begin(WITH_BODY), &[RequestBodyFollowed, ended(1, ANSWER), FLUSHED]),
+        ),
         ("body read, answered, not flushed", {
-            with(begin(FOLLOWED), &[body_ended(1), ended(1, ANSWER)])
+            with(begin(WITH_BODY), &[RequestBodyFollowed, body_ended(1), ended(1, ANSWER)])
         }),
         ("idle", kept.clone()),
         ("kept, serving", with(kept.clone(), &[Read, RequestBegan(PLAIN)])),
@@ -54,13 +56,29 @@ fn places() -> Vec<(&'static str, Vec<Fact>)> {
             with(kept.clone(), &[Read, RequestBegan(ONCE), ended(2, ANSWER)])
         }),
         ("kept, answered, at the end of file", {
-            with(kept.clone(), &[Read, RequestBegan(PLAIN), Ending, ended(2, ANSWER)])
+            with(kept.clone(), &[Read, RequestBegan(PLAIN), ReadClosed, ended(2, ANSWER)])
         }),
         ("upgrade answered", with(begin(PLAIN), &[ended(1, UPGRADE)])),
         ("upgrade flushed", with(begin(PLAIN), &[ended(1, UPGRADE), FLUSHED])),
         ("hijacked", with(begin(PLAIN), &[ended(1, UPGRADE), FLUSHED, Used])),
         ("HTTP/2, idle", vec![Read, Http2Began]),
         ("HTTP/2, active", vec![Read, Http2Began, StreamsOpened]),
+        ("owned, flushed", {
+            vec![Owned, Http1Began, Read, RequestBegan(PLAIN), ended(1, ANSWER), FLUSHED]
+        }),
+        ("owned, flushed, body maybe unread", {
+            vec![Owned, Http1Began, Read, RequestBegan(WITH_BODY), ended(1, ANSWER), FLUSHED]
+        }),
+        ("owned and draining, answered", {
+            vec![Owned, Http1Began, Read, RequestBegan(PLAIN), Drain, ended(1, ANSWER)]
+        }),
+        ("draining, kept, answered", {
+            with(kept.clone(), &[Read, RequestBegan(PLAIN), Drain, ended(2, ANSWER)])
+        }),
+        ("HTTP/2, draining, active", vec![Read, Http2Began, StreamsOpened, Drain]),
+        ("idle and closed by the program", {
+            with(kept.clone(), &[Close(CloseReason::ClosedByProgram)])
+        }),
         ("closed", vec![Gone]),
     ]
 }
@@ -70,7 +88,8 @@ fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
     vec![
         ("read", Read),
         ("read pending", ReadPending),
-        ("ending", Ending),
+        ("read closed", ReadClosed),
+        ("waiting", Waiting),
         ("flushed bytes", FLUSHED),
         ("flushed", Flushed { bytes: false }),
         ("used", Used),
@@ -83,6 +102,8 @@ fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
         ("HTTP/2 began", Http2Began),
         ("streams opened", StreamsOpened),
         ("streams closed", StreamsClosed),
+        ("close", Close(CloseReason::ClosedByProgram)),
+        ("drain", Drain),
         ("taken", Taken),
         ("gone", Gone),
     ]
@@ -120,6 +141,9 @@ fn grid() {
             grid += &format!("    {name}: [{}]", states.join(" "));
             if effect != Effect::None {
                 grid += &format!(" {effect:?}");
+            }
+            if tracker.closing != start.closing {
+                grid += &format!(" closing {:?}", tracker.closing.unwrap());
             }
             if stage && !tracker.state.is_terminal() {
                 grid += &format!(" -> {}", tracker.stage.name());
@@ -162,6 +186,7 @@ fn no_interest_means_no_change() {
             (FLUSHED, Interest::FLUSHED_BYTES | Interest::FLUSHED),
             (Fact::Flushed { bytes: false }, Interest::FLUSHED),
             (Fact::Used, Interest::USED),
+            (Fact::Waiting, Interest::WAITING),
         ] {
             if start.interest() & interest == 0 {
                 let mut tracker = Tracker { ..start };

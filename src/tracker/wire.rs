@@ -55,7 +55,7 @@ impl Wire {
 
     /// Bytes were read. `interest` says what the tracker wants to hear of.
     #[inline]
-    pub(crate) fn read(&mut self, bytes: &[u8], interest: u8, mut tell: impl FnMut(Fact)) {
+    pub(crate) fn read(&mut self, bytes: &[u8], interest: u16, mut tell: impl FnMut(Fact)) {
         match self.phase {
             Phase::Http1 => {
                 if interest & Interest::READ != 0 {
@@ -94,13 +94,18 @@ impl Wire {
 
     /// Bytes were taken by the stream below.
     #[inline]
-    pub(crate) fn written(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
+    pub(crate) fn written(&mut self, bytes: &[u8], interest: u16, mut tell: impl FnMut(Fact)) {
         if bytes.is_empty() {
             return;
         }
         self.unflushed = true;
+        if interest & Interest::WRITTEN != 0 {
+            tell(Fact::Written);
+        }
         if self.phase != Phase::Http1 {
-            self.http2.written(bytes);
+            if self.http2.written(bytes) && self.phase == Phase::Http2 {
+                tell(Fact::ProtocolError);
+            }
         }
         if self.opening_len < OPENING {
             self.written_opening(bytes, &mut tell);
@@ -145,9 +150,14 @@ impl Wire {
         }
     }
 
+    /// Whether anything was written.
+    pub(crate) fn has_written(&self) -> bool {
+        self.opening_len > 0
+    }
+
     /// The stream below said that all that was written is on its way.
     #[inline]
-    pub(crate) fn flushed(&mut self, interest: u8, mut tell: impl FnMut(Fact)) {
+    pub(crate) fn flushed(&mut self, interest: u16, mut tell: impl FnMut(Fact)) {
         let bytes = std::mem::take(&mut self.unflushed);
         if self.phase == Phase::Http2 {
             if let Some(crossing) = self.http2.flushed() {

@@ -51,7 +51,9 @@ fn run(steps: &[Step], split: usize) -> String {
     for step in steps {
         match step {
             Read(bytes) => bytes.chunks(split).for_each(|chunk| http2.read(chunk, &mut note)),
-            Write(bytes) => bytes.chunks(split).for_each(|chunk| http2.written(chunk)),
+            Write(bytes) => bytes.chunks(split).for_each(|chunk| {
+                http2.written(chunk);
+            }),
             Flush => http2.flushed().into_iter().for_each(&mut note),
         }
     }

@@ -1,0 +1,136 @@
+//! Which errors of accepting pass, and what to do until they have.
+
+use std::io;
+use std::time::Duration;
+
+use crate::diagnostics;
+use crate::{Accept, InstrumentedListener};
+
+/// As in Go's `http.Server.Serve`: from here, doubled each time, to there.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What an accept error says about the next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outlook {
+    /// One connection was lost before it was accepted; the next is fine.
+    Next,
+    /// Something has run out that will be there again.
+    Later,
+    /// The listener is of no use any more.
+    Never,
+}
+
+impl Outlook {
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind::*;
+        match error.kind() {
+            ConnectionRefused | ConnectionAborted | ConnectionReset | Interrupted | WouldBlock
+            | TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown => Self::Next,
+            OutOfMemory => Self::Later,
+            _ => error.raw_os_error().map_or(Self::Never, Self::of_os_error),
+        }
+    }
+
+    /// accept(2): "Linux accept() passes already-pending network errors on the
+    /// new socket as an error code", and how to treat them.
+    #[cfg(unix)]
+    fn of_os_error(code: i32) -> Self {
+        match code {
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Self::Later,
+            libc::EPROTO | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::EOPNOTSUPP => Self::Next,
+            #[cfg(target_os = "linux")]
+            libc::ENONET => Self::Next,
+            _ => Self::Never,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn of_os_error(code: i32) -> Self {
+        const WSAEMFILE: i32 = 10024;
+        const WSAENOBUFS: i32 = 10055;
+        match code {
+            WSAEMFILE | WSAENOBUFS => Self::Later,
+            _ => Self::Never,
+        }
+    }
+}
+
+/// Accepts, past the errors that pass.
+///
+/// When file descriptors or memory have run out it waits, longer each time,
+/// but no longer than until one of the listener's connections is gone and has
+/// left room.
+///
+/// # Errors
+///
+/// Those that do not pass.
+pub(crate) async fn accept<L: Accept>(
+    listener: &mut InstrumentedListener<L>,
+) -> io::Result<(L::Io, L::Addr)> {
+    let mut pause = FIRST_PAUSE;
+    let connections = listener.connections();
+    loop {
+        // Enlisted before the try, so that no room that comes free is missed.
+        let mut room = std::pin::pin!(connections.one_gone());
+        room.as_mut().enable();
+        let error = match listener.get_mut().accept().await {
+            Ok(accepted) => return Ok(accepted),
+            Err(error) => error,
+        };
+        match Outlook::of(&error) {
+            Outlook::Next => {}
+            Outlook::Later => {
+                diagnostics::accept_failed(&error, pause);
+                let _ = tokio::time::timeout(pause, room).await;
+                pause = LAST_PAUSE.min(pause * 2);
+            }
+            Outlook::Never => return Err(error),
+        }
+    }
+}
+
+/// [`accept`], for interfaces that have no room for an error.
+#[cfg(feature = "axum")]
+pub(crate) async fn accept_past_errors<L: Accept>(
+    listener: &mut InstrumentedListener<L>,
+) -> (L::Io, L::Addr) {
+    loop {
+        match accept(listener).await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                diagnostics::accept_failed(&error, LAST_PAUSE);
+                tokio::time::sleep(LAST_PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_by_kind() {
+        let of = |kind: io::ErrorKind| Outlook::of(&kind.into());
+        assert_eq!(of(io::ErrorKind::ConnectionAborted), Outlook::Next);
+        assert_eq!(of(io::ErrorKind::OutOfMemory), Outlook::Later);
+        assert_eq!(of(io::ErrorKind::NotConnected), Outlook::Never);
+        assert_eq!(of(io::ErrorKind::Other), Outlook::Never);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn errors_of_the_system() {
+        let of = |code| Outlook::of(&io::Error::from_raw_os_error(code));
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert_eq!(of(code), Outlook::Later, "{code}");
+        }
+        for code in [libc::ECONNABORTED, libc::EPROTO, libc::EHOSTUNREACH, libc::ENETDOWN] {
+            assert_eq!(of(code), Outlook::Next, "{code}");
+        }
+        for code in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK] {
+            assert_eq!(of(code), Outlook::Never, "{code}");
+        }
+    }
+}

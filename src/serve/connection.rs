@@ -1,0 +1,105 @@
+//! One connection, from its handshake to its end.
+
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+
+use super::tls::Transport;
+use crate::tracker::{Fact, Interest};
+use crate::{Conn, Handshake, diagnostics};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What all connections of a server share.
+pub(super) struct Server<T> {
+    pub(super) http: Builder<TokioExecutor>,
+    pub(super) transport: T,
+}
+
+impl<T> Server<T> {
+    pub(super) async fn run<I, S, B>(
+        self: Arc<Self>,
+        handshake: Handshake<I>,
+        make: impl Future<Output = Result<S, BoxError>>,
+    ) where
+        T: Transport<I>,
+        S: hyper::service::Service<
+                Request<Incoming>,
+                Response = Response<B>,
+                Error: Into<BoxError>,
+                Future: Send + 'static,
+            >,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        let Some(io) = self.transport.handshake(handshake).await else {
+            return;
+        };
+        let conn = io.conn().clone();
+        let service = match make.await {
+            Ok(service) => service,
+            Err(error) => return diagnostics::make_service_failed(&conn, &*error),
+        };
+        let http = self.http.serve_connection_with_upgrades(TokioIo::new(io), service);
+        if let Err(error) = drive(&conn, http).await {
+            diagnostics::connection_failed(&conn, &*error);
+        }
+    }
+}
+
+/// A connection of hyper's that can be told to come to an end.
+trait Graceful: Future<Output = Result<(), BoxError>> {
+    fn graceful_shutdown(self: std::pin::Pin<&mut Self>);
+}
+
+impl<I, S, B> Graceful
+    for hyper_util::server::conn::auto::UpgradeableConnection<'_, I, S, TokioExecutor>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    S: hyper::service::Service<
+            Request<Incoming>,
+            Response = Response<B>,
+            Error: Into<BoxError>,
+            Future: Send + 'static,
+        >,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    fn graceful_shutdown(self: std::pin::Pin<&mut Self>) {
+        Self::graceful_shutdown(self);
+    }
+}
+
+/// Polls the connection, and tells what can be known only here: when it waits,
+/// and that it is to be drained.
+async fn drive(conn: &Conn, http: impl Graceful) -> Result<(), BoxError> {
+    let mut http = pin!(http);
+    let mut draining = false;
+    conn.tell(Fact::Owned);
+    let result = poll_fn(|cx| {
+        if !draining && conn.is_draining() {
+            draining = true;
+            http.as_mut().graceful_shutdown();
+        }
+        let poll = http.as_mut().poll(cx);
+        if poll.is_pending() && conn.interest() & Interest::WAITING != 0 && conn.tell(Fact::Waiting)
+        {
+            cx.waker().wake_by_ref();
+        }
+        poll
+    })
+    .await;
+    if let Err(error) = &result {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_parse() {
+                conn.tell(Fact::ProtocolError);
+            }
+        }
+    }
+    result
+}

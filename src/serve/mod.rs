@@ -1,0 +1,298 @@
+//! The accept loop, ready-made.
+
+mod connection;
+mod make;
+mod tls;
+
+pub use make::{MakeConnService, kind};
+pub use tls::NoTls;
+#[cfg(feature = "tls")]
+pub use tls::Tls;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::marker::PhantomData;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::connection::Server;
+use self::tls::Transport;
+use crate::{Accept, Drained, InstrumentedListener};
+
+/// How long a graceful shutdown takes at most, unless it is set: short of the
+/// 30 seconds after which Kubernetes kills.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Serves the connections of a listener: an accept loop around hyper-util's
+/// [`auto::Builder`](Builder), for HTTP/1, HTTP/2, upgrades and extended
+/// CONNECT.
+///
+/// `service` is
+///
+/// - a tower service of `Request<Incoming>`, which each connection gets a clone
+///   of: a `tower::service_fn`, say, or an axum `Router`;
+/// - or a make-service: a tower service of [`Conn`](crate::Conn) whose response
+///   is such a service. With the feature `axum`,
+///   `app.into_make_service_with_conn_state()` is one, which gives handlers
+///   `ConnectInfo<Conn>` and `ConnectInfo<SocketAddr>` and follows request
+///   bodies, and so are axum's own `into_make_service()` and
+///   `into_make_service_with_connect_info::<Conn>()`.
+///
+/// The states are told without a [`ConnStateLayer`](crate::ConnStateLayer).
+///
+/// Errors of accepting that pass are waited out; what a peer sends or a
+/// service returns ends its own connection and nothing else.
+///
+/// It needs a tokio runtime with I/O and timers.
+///
+/// # Errors
+///
+/// A listener's error that does not pass. Without
+/// [`with_graceful_shutdown`](Serve::with_graceful_shutdown) it never ends
+/// otherwise.
+///
+/// # Example
+///
+/// ```no_run
+/// use std::convert::Infallible;
+/// use std::time::Duration;
+///
+/// use hyper::{Request, Response, body::Incoming};
+/// use hyper_connstate::{Conn, ConnState, instrument_listener};
+/// use tokio::net::TcpListener;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:8080").await?;
+/// let listener = instrument_listener(listener, |conn: &Conn, state: ConnState| {
+///     println!("Client: {} - new state: {state}", conn.remote_addr());
+/// });
+///
+/// let service = tower::service_fn(hello);
+/// let drained = hyper_connstate::serve(listener, service)
+///     .http(|http| {
+///         http.http1().half_close(true).header_read_timeout(Duration::from_secs(10));
+///         http.http2().max_concurrent_streams(100);
+///     })
+///     .with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) })
+///     .await?;
+/// println!("{drained}");
+/// # Ok(())
+/// # }
+///
+/// async fn hello(_request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+///     Ok(Response::new("Hello, World!\n".to_owned()))
+/// }
+/// ```
+pub fn serve<L, M, K>(listener: InstrumentedListener<L>, service: M) -> Serve<L, M, K>
+where
+    L: Accept,
+    M: MakeConnService<K>,
+{
+    let mut http = Builder::new(TokioExecutor::new());
+    // hyper's time-outs need one.
+    http.http1().timer(TokioTimer::new());
+    http.http2().timer(TokioTimer::new()).enable_connect_protocol();
+    Serve { listener, make: service, http, transport: NoTls::new(), kind: PhantomData }
+}
+
+/// A server that runs when it is awaited; see [`serve`].
+#[must_use = "a server does nothing unless awaited"]
+pub struct Serve<L, M, K, T = NoTls> {
+    listener: InstrumentedListener<L>,
+    make: M,
+    http: Builder<TokioExecutor>,
+    transport: T,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<L, M, K, T> Serve<L, M, K, T> {
+    /// Configures hyper: time-outs, limits, protocols, all that
+    /// [`auto::Builder`](Builder) has.
+    ///
+    /// A timer is installed already, so hyper's time-outs work, and so is
+    /// extended CONNECT (RFC 8441).
+    pub fn http(mut self, configure: impl FnOnce(&mut Builder<TokioExecutor>)) -> Self {
+        configure(&mut self.http);
+        self
+    }
+
+    /// Stops when `signal` resolves: stops accepting, and lets the connections
+    /// come to an end as [`Connections::drain`](crate::Connections::drain)
+    /// does, HTTP/2 ones told with GOAWAY. The result says what became of
+    /// them.
+    ///
+    /// It takes 20 seconds at most: see
+    /// [`drain_deadline`](ServeWithShutdown::drain_deadline).
+    pub fn with_graceful_shutdown<F>(self, signal: F) -> ServeWithShutdown<L, M, K, T, F>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        ServeWithShutdown {
+            serve: self,
+            signal,
+            deadline: DRAIN_DEADLINE,
+            wait_for_hijacked: false,
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+impl<L, M, K> Serve<L, M, K> {
+    /// Speaks TLS, with ten seconds for a handshake.
+    ///
+    /// Handshakes run side by side, and hold up neither accepting nor a
+    /// shutdown. For HTTP/2, `acceptor`'s configuration has to offer it:
+    /// `alpn_protocols` with `h2` and `http/1.1`.
+    ///
+    /// ```no_run
+    /// # async fn example<L, S, B>(
+    /// #     listener: hyper_connstate::InstrumentedListener<tokio::net::TcpListener>,
+    /// #     mut config: rustls::ServerConfig,
+    /// # ) -> std::io::Result<()> {
+    /// # let service = tower::service_fn(async |_: hyper::Request<hyper::body::Incoming>|
+    /// #     Ok::<_, std::convert::Infallible>(hyper::Response::new(String::new())));
+    /// use std::sync::Arc;
+    /// use tokio_rustls::TlsAcceptor;
+    ///
+    /// config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    /// let acceptor = TlsAcceptor::from(Arc::new(config));
+    /// hyper_connstate::serve(listener, service).tls(acceptor).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls(self, acceptor: tokio_rustls::TlsAcceptor) -> Serve<L, M, K, Tls> {
+        let Self { listener, make, http, transport: _, kind } = self;
+        Serve { listener, make, http, transport: Tls::new(acceptor), kind }
+    }
+}
+
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+impl<L, M, K> Serve<L, M, K, Tls> {
+    /// How long a TLS handshake may take; ten seconds unless it is set.
+    pub fn handshake_deadline(mut self, deadline: Duration) -> Self {
+        self.transport.set_deadline(deadline);
+        self
+    }
+}
+
+impl<L, M, K, T> Serve<L, M, K, T>
+where
+    L: Accept<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> + Send + 'static,
+    L::Addr: Send,
+    M: MakeConnService<K>,
+    K: 'static,
+    T: Transport<L::Io>,
+{
+    /// Accepts until `signal`, or until the listener fails.
+    async fn run(
+        mut self,
+        signal: impl Future<Output = ()>,
+    ) -> io::Result<InstrumentedListener<L>> {
+        let server = Arc::new(Server { http: self.http, transport: self.transport });
+        let mut signal = pin!(signal);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut signal => return Ok(self.listener),
+                accepted = crate::accept::accept(&mut self.listener) => accepted?,
+            };
+            let (stream, remote_addr) = accepted;
+            let handshake = self.listener.register(stream, remote_addr.into());
+            let make = self.make.for_conn(handshake.conn());
+            tokio::spawn(server.clone().run(handshake, make));
+        }
+    }
+}
+
+impl<L, M, K, T> IntoFuture for Serve<L, M, K, T>
+where
+    L: Accept<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> + Send + 'static,
+    L::Addr: Send,
+    M: MakeConnService<K>,
+    K: 'static,
+    T: Transport<L::Io>,
+{
+    type Output = io::Result<Infallible>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async {
+            self.run(std::future::pending()).await?;
+            unreachable!("there is no signal")
+        })
+    }
+}
+
+impl<L: fmt::Debug, M, K, T> fmt::Debug for Serve<L, M, K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+/// A server that shuts down gracefully; see [`Serve::with_graceful_shutdown`].
+#[must_use = "a server does nothing unless awaited"]
+pub struct ServeWithShutdown<L, M, K, T, F> {
+    serve: Serve<L, M, K, T>,
+    signal: F,
+    deadline: Duration,
+    wait_for_hijacked: bool,
+}
+
+impl<L, M, K, T, F> ServeWithShutdown<L, M, K, T, F> {
+    /// How long the connections may take to come to an end before they are
+    /// closed by force; 20 seconds unless it is set.
+    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Waits for hijacked connections too, until the deadline; see
+    /// [`Drain::wait_for_hijacked`](crate::Drain::wait_for_hijacked).
+    pub fn wait_for_hijacked(mut self, wait: bool) -> Self {
+        self.wait_for_hijacked = wait;
+        self
+    }
+}
+
+impl<L, M, K, T, F> IntoFuture for ServeWithShutdown<L, M, K, T, F>
+where
+    L: Accept<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> + Send + 'static,
+    L::Addr: Send,
+    M: MakeConnService<K>,
+    K: 'static,
+    T: Transport<L::Io>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    type Output = io::Result<Drained>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { serve, signal, deadline, wait_for_hijacked } = self;
+        let connections = serve.listener.connections();
+        Box::pin(async move {
+            let listener = serve.run(signal).await?;
+            drop(listener);
+            Ok(connections.drain(deadline).wait_for_hijacked(wait_for_hijacked).await)
+        })
+    }
+}
+
+impl<L: fmt::Debug, M, K, T, F> fmt::Debug for ServeWithShutdown<L, M, K, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeWithShutdown")
+            .field("serve", &self.serve)
+            .field("deadline", &self.deadline)
+            .field("wait_for_hijacked", &self.wait_for_hijacked)
+            .finish_non_exhaustive()
+    }
+}
