@@ -10,7 +10,7 @@ use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use axum::serve::{Listener, ListenerExt};
 use hyper_connstate::axum::ConnStateServiceExt;
-use hyper_connstate::{Conn, ConnStateLayer, instrument_listener};
+use hyper_connstate::{Conn, ConnStateLayer, Connections, instrument_listener};
 use support::frames::*;
 use support::{Kind, Peer, Recorder, Server, start_watchdog};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ where
     let addr = listener.local_addr().unwrap();
     let recorder = Recorder::default();
     tokio::spawn(serve(listener, recorder.clone()).into_future());
-    Server { kind: Kind::Axum, addr, recorder }
+    Server { kind: Kind::Axum, addr, recorder, connections: Connections::new() }
 }
 
 async fn body(peer: &mut Peer, path: &str) -> String {

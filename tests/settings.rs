@@ -191,7 +191,7 @@ async fn small_buffers() {
 #[tokio::test(start_paused = true)]
 async fn vectored_writes_or_not() {
     for vectored in [true, false] {
-        let server = Server::configured(|mut builder| {
+        let server = Server::configured(move |mut builder| {
             builder.http1().writev(vectored);
             builder
         })

@@ -29,13 +29,14 @@ where
     let listener = listen();
     let addr = listener.local_addr().unwrap();
     let mut listener = instrument_listener(listener, recorder.clone());
+    let connections = listener.connections();
     tokio::spawn(async move {
         loop {
             let (io, conn) = listener.accept().await.unwrap();
             tokio::spawn(serve(io, conn));
         }
     });
-    Server { kind: Kind::Tower, addr, recorder }
+    Server { kind: Kind::Tower, addr, recorder, connections }
 }
 
 macro_rules! service {

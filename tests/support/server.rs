@@ -6,8 +6,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::Request;
 use hyper::body::Incoming;
+#[cfg(feature = "serve")]
+use hyper_connstate::serve;
 use hyper_connstate::{
-    Conn, ConnIo, ConnStateLayer, Hook, InstrumentedListener, instrument_listener,
+    Conn, ConnIo, ConnStateLayer, Connections, Hook, InstrumentedListener, instrument_listener,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -30,6 +32,15 @@ pub enum Kind {
     Hyper,
     /// hyper-util over TLS.
     Tls,
+    /// `serve` with a tower service.
+    #[cfg(feature = "serve")]
+    Serve,
+    /// `serve` over TLS.
+    #[cfg(feature = "tls")]
+    ServeTls,
+    /// `serve` with a router.
+    #[cfg(all(feature = "serve", feature = "axum"))]
+    ServeAxum,
     /// `axum::serve` with `into_make_service_with_conn_state`.
     #[cfg(feature = "axum")]
     Axum,
@@ -44,6 +55,12 @@ impl Kind {
             Self::Tower,
             Self::Hyper,
             Self::Tls,
+            #[cfg(feature = "serve")]
+            Self::Serve,
+            #[cfg(feature = "tls")]
+            Self::ServeTls,
+            #[cfg(all(feature = "serve", feature = "axum"))]
+            Self::ServeAxum,
             #[cfg(feature = "axum")]
             Self::Axum,
             #[cfg(feature = "axum")]
@@ -53,10 +70,23 @@ impl Kind {
 
     /// Whether request bodies are followed.
     pub fn follows_bodies(self) -> bool {
-        #[cfg(feature = "axum")]
-        return self == Self::Axum;
-        #[cfg(not(feature = "axum"))]
-        false
+        match self {
+            #[cfg(feature = "axum")]
+            Self::Axum => true,
+            #[cfg(all(feature = "serve", feature = "axum"))]
+            Self::ServeAxum => true,
+            _ => false,
+        }
+    }
+
+    /// Whether clients speak TLS.
+    pub fn is_tls(self) -> bool {
+        match self {
+            Self::Tls => true,
+            #[cfg(feature = "tls")]
+            Self::ServeTls => true,
+            _ => false,
+        }
     }
 }
 
@@ -67,6 +97,7 @@ pub struct Server {
     pub kind: Kind,
     pub addr: SocketAddr,
     pub recorder: Recorder,
+    pub connections: Connections,
 }
 
 impl Server {
@@ -76,7 +107,7 @@ impl Server {
     }
 
     /// hyper-util with settings of the test's own.
-    pub async fn configured(configure: impl FnOnce(Builder) -> Builder) -> Self {
+    pub async fn configured(configure: impl FnOnce(Builder) -> Builder + Send + 'static) -> Self {
         let recorder = Recorder::default();
         Self::start_with(Kind::Tower, recorder.clone(), recorder, configure).await
     }
@@ -85,20 +116,43 @@ impl Server {
         kind: Kind,
         recorder: Recorder,
         hook: impl Hook,
-        configure: impl FnOnce(Builder) -> Builder,
+        configure: impl FnOnce(Builder) -> Builder + Send + 'static,
     ) -> Self {
         start_watchdog();
         let listener = listen();
         let addr = listener.local_addr().unwrap();
         let listener = instrument_listener(listener, hook);
+        let connections = listener.connections();
         match kind {
+            #[cfg(feature = "serve")]
+            Kind::Serve => tokio::spawn(async move {
+                let builder = configure(new_builder());
+                let service = tower::service_fn(handle_incoming);
+                serve(listener, service).http(|http| *http = builder).await.map(drop).unwrap();
+            }),
+            #[cfg(feature = "tls")]
+            Kind::ServeTls => tokio::spawn(async move {
+                let builder = configure(new_builder());
+                let service = tower::service_fn(handle_incoming);
+                let serve = serve(listener, service).http(|http| *http = builder);
+                serve.tls(tls::acceptor()).await.map(drop).unwrap();
+            }),
+            #[cfg(all(feature = "serve", feature = "axum"))]
+            Kind::ServeAxum => tokio::spawn(async move {
+                use hyper_connstate::axum::ConnStateServiceExt;
+
+                let app = axum::Router::new().fallback_service(tower::service_fn(handle));
+                let builder = configure(new_builder());
+                let serve = serve(listener, app.into_make_service_with_conn_state());
+                serve.http(|http| *http = builder).await.map(drop).unwrap();
+            }),
             #[cfg(feature = "axum")]
             Kind::Axum => tokio::spawn(serve_axum(listener)),
             #[cfg(feature = "axum")]
             Kind::AxumLayer => tokio::spawn(serve_axum_layer(listener)),
             _ => tokio::spawn(serve_hyper(kind, listener, configure(new_builder()))),
         };
-        Self { kind, addr, recorder }
+        Self { kind, addr, recorder, connections }
     }
 
     /// A client; over TLS it speaks HTTP/1.1.
@@ -114,7 +168,7 @@ impl Server {
         tcp.set_nodelay(true).unwrap();
         let client = tcp.local_addr().unwrap().to_string();
         let recorder = self.recorder.clone();
-        if self.kind == Kind::Tls {
+        if self.kind.is_tls() {
             let stream = tls::connect(tcp, alpn).await;
             Peer::new(stream, client, self.kind, recorder)
         } else {
@@ -178,6 +232,12 @@ async fn serve_hyper(
             }
         }
     }
+}
+
+pub async fn handle_incoming(
+    request: Request<Incoming>,
+) -> Result<http::Response<Body>, std::convert::Infallible> {
+    handle(request.map(Body::new)).await
 }
 
 pub async fn serve_connection<T>(builder: &Builder, io: ConnIo<T>, conn: &Conn)
