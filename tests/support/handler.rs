@@ -23,6 +23,9 @@ pub async fn handle(mut request: Request<Body>) -> Result<Response<Body>, Infall
     let response = match path.as_str() {
         "/" => Response::new(Body::from("hello\n")),
         "/empty" => Response::new(Body::empty()),
+        "/60k" => Response::new(Body::from(vec![b'x'; 60_000])),
+        // Fits into the sockets, but not into one of them.
+        "/150k" => Response::new(Body::from(vec![b'x'; 150 << 10])),
         "/big" => Response::new(Body::from(vec![b'x'; BIG])),
         // A body of known length whose stream does not know its own end.
         "/big-stream" => {

