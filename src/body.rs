@@ -38,7 +38,7 @@ impl<B: Body> Body for ConnStateBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let frame = ready!(ResponseGuard::polling(this.guard, || this.inner.poll_frame(cx)));
+        let frame = ready!(ResponseGuard::calling(this.guard, || this.inner.poll_frame(cx)));
         if !matches!(frame, Some(Ok(_))) {
             drop(this.guard.take());
         }

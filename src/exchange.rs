@@ -7,7 +7,7 @@ use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
 use crate::Conn;
-use crate::tracker::{self, Exchange};
+use crate::tracker::{self, Exchange, Fact};
 
 /// In a request's extensions: a layer has told of this request, and those
 /// further in need not.
@@ -62,7 +62,7 @@ impl ResponseGuard {
             conn: conn.clone(),
             exchange,
             upgradable: Upgradable::of(request),
-            response: tracker::Response { may_persist: true, upgraded: false, panicked: false },
+            response: tracker::Response { may_persist: true, upgraded: false },
         })
     }
 
@@ -76,31 +76,34 @@ impl ResponseGuard {
                 Upgradable::Upgrade => response.status() == StatusCode::SWITCHING_PROTOCOLS,
                 Upgradable::Connect => response.status().is_success(),
             },
-            panicked: false,
         };
     }
 
-    /// Polls the handler or its response body. One that panics never comes
-    /// back from that, and the guard says so when it is dropped.
+    /// Calls the handler, or polls it or its response body. A panic that
+    /// passes through here is told of before it goes on, because the stream
+    /// may be dropped before the guard is.
     #[inline]
-    pub(crate) fn polling<R>(guard: &mut Option<Self>, poll: impl FnOnce() -> R) -> R {
-        if let Some(guard) = guard {
-            guard.response.panicked = true;
-        }
-        let result = poll();
-        if let Some(guard) = guard {
-            guard.response.panicked = false;
-        }
+    pub(crate) fn calling<R>(guard: &Option<Self>, call: impl FnOnce() -> R) -> R {
+        let Some(guard) = guard else { return call() };
+        let unwinding = Unwinding(&guard.conn);
+        let result = call();
+        std::mem::forget(unwinding);
         result
+    }
+}
+
+/// Dropped only when a panic unwinds past it.
+struct Unwinding<'a>(&'a Conn);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        self.0.tell(Fact::HandlerPanicked);
     }
 }
 
 impl Drop for ResponseGuard {
     fn drop(&mut self) {
-        let mut response = self.response;
-        // In the call itself, before there was a future to poll.
-        response.panicked |= std::thread::panicking();
-        self.conn.response_ended(self.exchange, response);
+        self.conn.response_ended(self.exchange, self.response);
     }
 }
 

@@ -37,7 +37,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(ResponseGuard::polling(this.guard, || this.inner.poll(cx)));
+        let result = ready!(ResponseGuard::calling(this.guard, || this.inner.poll(cx)));
         let mut guard = this.guard.take();
         Poll::Ready(result.map(|response| {
             if let Some(guard) = &mut guard {

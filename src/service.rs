@@ -85,7 +85,8 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let guard = self.begin(&mut request);
-        ConnStateFuture::new(self.inner.call(request), guard)
+        let inner = ResponseGuard::calling(&guard, || self.inner.call(request));
+        ConnStateFuture::new(inner, guard)
     }
 }
 
@@ -101,6 +102,7 @@ where
 
     fn call(&self, mut request: Request<ReqBody>) -> Self::Future {
         let guard = self.begin(&mut request);
-        ConnStateFuture::new(self.inner.call(request), guard)
+        let inner = ResponseGuard::calling(&guard, || self.inner.call(request));
+        ConnStateFuture::new(inner, guard)
     }
 }

@@ -119,7 +119,8 @@ where
         if let Some(guard) = RequestBodyGuard::begin(&self.conn, &request) {
             request = request.map(|body| Body::new(RequestBody::new(body, Some(guard))));
         }
-        RouterFuture { inner: self.inner.call(request), guard }
+        let inner = ResponseGuard::calling(&guard, || self.inner.call(request));
+        RouterFuture { inner, guard }
     }
 }
 
@@ -162,7 +163,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let poll = || this.inner.poll(cx);
-        let result = task::ready!(ResponseGuard::polling(this.guard, poll));
+        let result = task::ready!(ResponseGuard::calling(this.guard, poll));
         let Some(mut guard) = this.guard.take() else {
             return Poll::Ready(result);
         };

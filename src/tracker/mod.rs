@@ -84,6 +84,9 @@ pub(crate) enum Fact {
     /// was.
     ResponseEnded { exchange: Exchange, response: Response },
 
+    /// HTTP/1: a handler or its response body panicked.
+    HandlerPanicked,
+
     /// HTTP/2: the number of open streams went from zero to one.
     StreamsOpened,
     /// HTTP/2: the number of open streams went from one to zero.
@@ -129,8 +132,6 @@ pub(crate) struct Response {
     /// It hands the stream over: a 101 or a 2xx to CONNECT, to a request that
     /// could be upgraded.
     pub(crate) upgraded: bool,
-    /// The handler or its response body panicked.
-    pub(crate) panicked: bool,
 }
 
 /// Which request of its connection a fact is about. The number wraps.
@@ -350,6 +351,9 @@ impl Tracker {
             Fact::ProtocolError => {
                 self.reason.get_or_insert(CloseReason::ProtocolError);
             }
+            Fact::HandlerPanicked => {
+                self.reason.get_or_insert(CloseReason::HandlerPanicked);
+            }
             Fact::HandshakeBegan => self.handshaking = true,
             Fact::HandshakeDone => self.handshaking = false,
             Fact::Owned => self.owned = true,
@@ -407,9 +411,6 @@ impl Tracker {
                 });
             }
             Fact::ResponseEnded { exchange, response } => {
-                if response.panicked {
-                    self.reason.get_or_insert(CloseReason::HandlerPanicked);
-                }
                 return self.part_ended(exchange, |serving| {
                     let was_open = serving.response_open;
                     serving.response_open = false;
@@ -570,6 +571,8 @@ impl Tracker {
     fn settled(&mut self) -> Effect {
         self.kept = true;
         self.stage = Stage::Between;
+        // A panic that was caught further out, and answered.
+        self.reason = self.reason.filter(|reason| *reason != CloseReason::HandlerPanicked);
         self.go_idle()
     }
 

@@ -11,7 +11,7 @@ const PLAIN: Request = Request { has_body: false, may_persist: true };
 const WITH_BODY: Request = Request { has_body: true, ..PLAIN };
 const ONCE: Request = Request { may_persist: false, ..PLAIN };
 
-const ANSWER: Response = Response { may_persist: true, upgraded: false, panicked: false };
+const ANSWER: Response = Response { may_persist: true, upgraded: false };
 const UPGRADE: Response = Response { upgraded: true, ..ANSWER };
 
 const FLUSHED: Fact = Fact::Flushed { bytes: true };

@@ -11,6 +11,10 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+
+/// Lets requests for `/wait` be answered.
+pub static WAIT: Notify = Notify::const_new();
 
 pub const BIG: usize = 3 << 20;
 
@@ -63,6 +67,10 @@ pub async fn handle(mut request: Request<Body>) -> Result<Response<Body>, Infall
             Response::new(Body::from("later\n"))
         }
         "/ignore" => Response::new(Body::from("ignored\n")),
+        "/wait" => {
+            WAIT.notified().await;
+            Response::new(Body::from("waited\n"))
+        }
         "/slow" => {
             tokio::time::sleep(Duration::from_secs(3600)).await;
             Response::new(Body::from("late\n"))

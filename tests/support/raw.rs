@@ -1,17 +1,21 @@
 //! Accept loops that the usual servers do not cover.
 
 use std::future::Future;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use axum::body::Body;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_connstate::{Conn, ConnIo, ConnStateLayer, instrument_listener};
+use hyper_connstate::{Conn, ConnIo, ConnStateLayer, Connections, Drained, instrument_listener};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tower_layer::Layer;
 
 use super::handler::handle;
@@ -117,4 +121,120 @@ pub async fn serve_plain(builder: Builder) -> Server {
         }
     })
     .await
+}
+
+/// A server that can be shut down, with what its connections become.
+pub struct Stoppable {
+    server: Server,
+    signal: watch::Sender<bool>,
+    result: Mutex<Option<JoinHandle<(Drained, Instant)>>>,
+}
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+impl Stoppable {
+    pub async fn of_every_kind() -> Vec<Self> {
+        let mut servers = Vec::new();
+        for kind in Kind::all() {
+            // `axum::serve` has a shutdown of its own.
+            if !format!("{kind:?}").starts_with("Axum") {
+                servers.push(Self::start(kind).await);
+            }
+        }
+        servers
+    }
+
+    pub async fn another(&self) -> Self {
+        Self::start(self.server.kind).await
+    }
+
+    pub async fn start(kind: Kind) -> Self {
+        let (signal, shutdown) = watch::channel(false);
+        let mut stopped = shutdown.clone();
+        let stopped = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+        let (server, result) = match kind {
+            #[cfg(feature = "serve")]
+            _ if format!("{kind:?}").starts_with("Serve") => serve_until(kind, stopped).await,
+            _ => {
+                let server = Server::start(kind).await;
+                let connections = server.connections.clone();
+                let result = tokio::spawn(async move {
+                    stopped.await;
+                    (connections.drain(DEADLINE).await, Instant::now())
+                });
+                (server, result)
+            }
+        };
+        Self { server, signal, result: Mutex::new(Some(result)) }
+    }
+
+    /// Shuts down; can be done once.
+    pub fn stop(&self) -> JoinHandle<(Drained, Instant)> {
+        self.signal.send_replace(true);
+        self.result.lock().unwrap().take().unwrap()
+    }
+
+    /// What is reported between the last answer and Closed.
+    pub fn idle_word(&self) -> &'static str {
+        let ours = format!("{:?}", self.server.kind).starts_with("Serve");
+        if ours { "" } else { "idle" }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.server.kind
+    }
+
+    pub fn addr(&self) -> std::net::SocketAddr {
+        self.server.addr
+    }
+
+    pub fn recorder(&self) -> &Recorder {
+        &self.server.recorder
+    }
+
+    pub fn connections(&self) -> &Connections {
+        &self.server.connections
+    }
+
+    pub async fn connect(&self) -> Peer {
+        self.server.connect().await
+    }
+
+    pub async fn connect_alpn(&self, alpn: &str) -> Peer {
+        self.server.connect_alpn(alpn).await
+    }
+}
+
+#[cfg(feature = "serve")]
+async fn serve_until(
+    kind: Kind,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> (Server, JoinHandle<(Drained, Instant)>) {
+    use hyper_connstate::serve;
+
+    start_watchdog();
+    let recorder = Recorder::default();
+    let listener = listen();
+    let addr = listener.local_addr().unwrap();
+    let listener = instrument_listener(listener, recorder.clone());
+    let connections = listener.connections();
+    let service = tower::service_fn(super::server::handle_incoming);
+    macro_rules! run {
+        ($serve:expr) => {{
+            let serve = $serve.with_graceful_shutdown(stopped).drain_deadline(DEADLINE);
+            tokio::spawn(async move { (serve.await.unwrap(), Instant::now()) })
+        }};
+    }
+    let result = match kind {
+        #[cfg(feature = "tls")]
+        Kind::ServeTls => run!(serve(listener, service).tls(super::tls::acceptor())),
+        #[cfg(feature = "axum")]
+        Kind::ServeAxum => {
+            use hyper_connstate::axum::ConnStateServiceExt;
+            let app = axum::Router::new().fallback_service(tower::service_fn(handle));
+            run!(serve(listener, app.into_make_service_with_conn_state()))
+        }
+        _ => run!(serve(listener, service)),
+    };
+    (Server { kind, addr, recorder, connections }, result)
 }

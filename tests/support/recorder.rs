@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use hyper_connstate::{Conn, ConnState, Hook};
+use hyper_connstate::{CloseReason, Conn, ConnState, Hook};
 
 use super::settle;
 
@@ -17,6 +17,8 @@ struct Record {
     /// How many of them have been compared.
     seen: usize,
     conn: Option<Conn>,
+    /// Why it ended, as the hook saw it.
+    reason: Option<CloseReason>,
 }
 
 impl Hook for Recorder {
@@ -26,6 +28,7 @@ impl Hook for Recorder {
         let record = records.entry(conn.remote_addr().to_string()).or_default();
         record.states.push(state);
         record.conn = Some(conn.clone());
+        record.reason = conn.close_reason();
     }
 }
 
@@ -73,6 +76,11 @@ impl Recorder {
     /// All that was reported, client by client.
     pub fn all(&self) -> Vec<Vec<ConnState>> {
         self.0.lock().unwrap().values().map(|record| record.states.clone()).collect()
+    }
+
+    /// Why this client's connection ended, as the hook saw it at Closed.
+    pub fn reason(&self, client: &str) -> Option<CloseReason> {
+        self.0.lock().unwrap()[client].reason
     }
 
     /// This client's connection.

@@ -1,0 +1,146 @@
+//! Why a connection ended, as a log reader would put it.
+
+mod support;
+
+use hyper_connstate::CloseReason::*;
+use hyper_connstate::{CloseReason, Connections};
+use support::frames::*;
+use support::{Kind, Peer, Server};
+use tokio::net::TcpStream;
+
+async fn ended(peer: &Peer, expected: CloseReason) {
+    let conn = peer.conn();
+    conn.closed().await;
+    assert_eq!(conn.close_reason(), Some(expected), "{:?}", peer.kind);
+    // In the hook, at Closed, it is known too.
+    let seen = peer.recorder.reason(peer.name());
+    assert_eq!(seen, Some(expected), "{:?}", peer.kind);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_peer() {
+    everywhere!(async |mut peer: Peer| {
+        peer.get("/").await;
+        peer.sees("new active idle").await;
+        peer.response().await;
+        peer.close().await;
+        ended(&peer, PeerClosed).await;
+    });
+    everywhere!(async |mut peer: Peer| {
+        peer.get("/slow").await;
+        peer.sees("new active").await;
+        peer.reset().await;
+        ended(&peer, PeerReset).await;
+    });
+    everywhere!(async |mut peer: Peer| {
+        peer.get("/big").await;
+        peer.sees("new active").await;
+        peer.reset().await;
+        ended(&peer, PeerReset).await;
+    });
+    everywhere!("h2", async |mut peer: Peer| {
+        peer.send([opening(), get(1, "/slow")].concat()).await;
+        peer.sees("new active idle active").await;
+        peer.half_close().await;
+        ended(&peer, PeerClosed).await;
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_after_an_answer() {
+    for request in [
+        "GET /close HTTP/1.1\r\nhost: test\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "POST /ignore HTTP/1.1\r\nhost: test\r\ncontent-length: 50\r\n\r\nhello",
+    ] {
+        everywhere!(async |mut peer: Peer| {
+            peer.send(request).await;
+            peer.sees("new active closed").await;
+            ended(&peer, ServerClosed).await;
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protocol_error() {
+    everywhere!(async |mut peer: Peer| {
+        peer.send("BOGUS REQUEST\r\n\r\n").await;
+        peer.sees("new active closed").await;
+        ended(&peer, ProtocolError).await;
+    });
+    everywhere!(async |mut peer: Peer| {
+        peer.get("/").await;
+        peer.sees("new active idle").await;
+        peer.send("BOGUS REQUEST\r\n\r\n").await;
+        peer.sees("active closed").await;
+        ended(&peer, ProtocolError).await;
+    });
+    everywhere!("h2", async |mut peer: Peer| {
+        peer.send([opening(), data(1, b"out of place", 0)].concat()).await;
+        peer.sees("new active idle closed").await;
+        ended(&peer, ProtocolError).await;
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handlers_panic() {
+    for path in ["/panic", "/panic-late"] {
+        everywhere!(async |mut peer: Peer| {
+            peer.get(path).await;
+            peer.sees("new active closed").await;
+            ended(&peer, HandlerPanicked).await;
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_response_body() {
+    everywhere!(async |mut peer: Peer| {
+        peer.get("/body-error").await;
+        peer.sees("new active closed").await;
+        ended(&peer, Aborted).await;
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_handshake() {
+    for kind in Kind::all().into_iter().filter(|kind| kind.is_tls()) {
+        let server = Server::start(kind).await;
+        let tcp = TcpStream::connect(server.addr).await.unwrap();
+        let client = tcp.local_addr().unwrap().to_string();
+        let mut peer = Peer::new(tcp, client, kind, server.recorder.clone());
+        peer.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        peer.sees("new closed").await;
+        ended(&peer, HandshakeFailed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aborted_task() {
+    let server = support::raw::serve_with(async |io, _conn| drop(io)).await;
+    let peer = server.connect().await;
+    peer.sees("new closed").await;
+    ended(&peer, Aborted).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown() {
+    let server = Server::start(Kind::Tower).await;
+    let mut idle = server.connect().await;
+    idle.get("/").await;
+    idle.sees("new active idle").await;
+    let mut slow = server.connect().await;
+    slow.get("/slow").await;
+    slow.sees("new active").await;
+    let connections: Connections = server.connections.clone();
+    connections.drain(std::time::Duration::from_secs(5)).await;
+    ended(&idle, ShutdownDrained).await;
+    ended(&slow, ShutdownForced).await;
+}
+
+#[test]
+fn they_print_for_a_log() {
+    assert_eq!(PeerReset.to_string(), "reset by the peer");
+    assert_eq!(Io(std::io::ErrorKind::TimedOut).to_string(), "I/O error: timed out");
+}
