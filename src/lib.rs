@@ -117,11 +117,30 @@
 //! # }
 //! ```
 //!
+//! **From scratch**:
+#![cfg_attr(feature = "serve", doc = "[`serve`](fn@crate::serve)")]
+#![cfg_attr(not(feature = "serve"), doc = "`serve` (feature `serve`)")]
+//! is the accept loop ready-made, with hyper's settings within reach, TLS and
+//! a graceful shutdown. Since it owns the connections' futures, it knows
+//! sooner that a connection is kept, and that it is not while draining.
+//!
 //! **TLS**: accept with [`accept_handshake`]; the connection is `New`, and
 //! its stream cannot be served until [`Handshake::complete`] has run the
 //! handshake. It works with any TLS library.
 //!
 //! [`accept_handshake`]: InstrumentedListener::accept_handshake
+//!
+//! # What to do with it
+//!
+//! - [`Conn::close`] ends a connection, from the hook or anywhere; from the
+//!   Idle hook it never cuts an answer short. [`Conn::closed`] waits for the
+//!   end, of hijacked connections too, and [`Conn::close_reason`] tells why it
+//!   came.
+//! - [`Connections`], from
+//!   [`InstrumentedListener::connections`], counts and lists what is there,
+//!   and [drains](Connections::drain) it for a shutdown.
+//! - [`Conn::insert`] and [`Conn::get`] keep values of your own with a
+//!   connection.
 //!
 //! # What it can't see, and why
 //!
@@ -154,10 +173,12 @@
 //!
 //! # Features
 //!
-//! None is on by default, and turning one on changes nothing else.
+//! Turning one on changes nothing else.
 //!
 //! | feature | what it adds |
 //! |---|---|
+//! | `serve` (default) | [`serve`](https://docs.rs/hyper-connstate/latest/hyper_connstate/fn.serve.html), and with it hyper-util |
+//! | `tls` | TLS for `serve`, with tokio-rustls |
 //! | `axum` | the integration with axum 0.8 |
 //! | `tracing` | events for what is set up wrong, and for hooks that panic |
 //!
@@ -214,6 +235,6 @@ pub use service::ConnStateService;
 pub use state::{ConnState, Protocol};
 
 /// The README's examples.
-#[cfg(all(doctest, feature = "axum"))]
+#[cfg(all(doctest, feature = "axum", feature = "serve"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
