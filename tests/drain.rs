@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper_connstate::{Connections, Drained};
 use support::frames::*;
 use support::raw::Stoppable;
-use support::{Kind, Peer, Server, settle};
+use support::{Kind, Server, settle};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -210,6 +210,8 @@ async fn nobody_there() {
 #[cfg(feature = "tls")]
 #[tokio::test(start_paused = true)]
 async fn a_handshake() {
+    use support::Peer;
+
     let server = Stoppable::start(Kind::ServeTls).await;
     let tcp = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
     let client = tcp.local_addr().unwrap().to_string();

@@ -100,8 +100,10 @@ pub(crate) enum Fact {
     HandshakeDone,
     /// The connection's future belongs to this crate, which will tell when it
     /// waits ([`Fact::Waiting`]).
+    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     Owned,
     /// The connection's future was polled, and waits.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     Waiting,
 
     /// The program wants the connection closed.

@@ -102,10 +102,8 @@ impl Wire {
         if interest & Interest::WRITTEN != 0 {
             tell(Fact::Written);
         }
-        if self.phase != Phase::Http1 {
-            if self.http2.written(bytes) && self.phase == Phase::Http2 {
-                tell(Fact::ProtocolError);
-            }
+        if self.phase != Phase::Http1 && self.http2.written(bytes) && self.phase == Phase::Http2 {
+            tell(Fact::ProtocolError);
         }
         if self.opening_len < OPENING {
             self.written_opening(bytes, &mut tell);
