@@ -2,7 +2,7 @@
 //! numbers whatever else the machine is doing.
 //!
 //! ```console
-//! $ cargo bench --all-features --bench instructions
+//! $ cargo run --release --manifest-path benches/Cargo.toml --bin instructions
 //! ```
 //!
 //! It runs itself under `valgrind --tool=callgrind` (Debian: `valgrind`), each

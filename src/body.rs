@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::exchange::ResponseGuard;
+use crate::exchange::{ResponseGuard, Unwinding};
 
 pin_project! {
     /// A response body that tells its connection when it is over: when it has
@@ -38,7 +38,10 @@ impl<B: Body> Body for ConnStateBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let frame = ready!(ResponseGuard::calling(this.guard, || this.inner.poll_frame(cx)));
+        let unwinding = Unwinding::begin(this.guard);
+        let poll = this.inner.poll_frame(cx);
+        unwinding.end();
+        let frame = ready!(poll);
         if !matches!(frame, Some(Ok(_))) {
             drop(this.guard.take());
         }

@@ -409,8 +409,12 @@ impl Conn {
         let mut guarded = self.lock();
         let effect = guarded.tracker.on(fact);
         self.0.interest.store(guarded.tracker.interest(), Ordering::Release);
-        self.0.protocol.store(guarded.tracker.protocol().to_u8(), Ordering::Release);
-        self.report(guarded);
+        if let Fact::Http1Began | Fact::Http2Began = fact {
+            self.0.protocol.store(guarded.tracker.protocol().to_u8(), Ordering::Release);
+        }
+        if guarded.tracker.has_news() {
+            self.report(guarded);
+        }
         effect
     }
 

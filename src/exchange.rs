@@ -78,26 +78,32 @@ impl ResponseGuard {
             },
         };
     }
+}
 
-    /// Calls the handler, or polls it or its response body. A panic that
-    /// passes through here is told of before it goes on, because the stream
-    /// may be dropped before the guard is.
+/// Held while a handler is called, or it or its response body polled. A panic
+/// that passes through is told of before it goes on, because the stream may be
+/// dropped before the response's guard is.
+#[must_use]
+pub(crate) struct Unwinding<'a>(Option<&'a Conn>);
+
+impl<'a> Unwinding<'a> {
     #[inline]
-    pub(crate) fn calling<R>(guard: &Option<Self>, call: impl FnOnce() -> R) -> R {
-        let Some(guard) = guard else { return call() };
-        let unwinding = Unwinding(&guard.conn);
-        let result = call();
-        std::mem::forget(unwinding);
-        result
+    pub(crate) fn begin(guard: &'a Option<ResponseGuard>) -> Self {
+        Self(guard.as_ref().map(|guard| &guard.conn))
+    }
+
+    /// The call has come back.
+    #[inline]
+    pub(crate) fn end(self) {
+        std::mem::forget(self);
     }
 }
 
-/// Dropped only when a panic unwinds past it.
-struct Unwinding<'a>(&'a Conn);
-
 impl Drop for Unwinding<'_> {
     fn drop(&mut self) {
-        self.0.tell(Fact::HandlerPanicked);
+        if let Some(conn) = self.0 {
+            conn.tell(Fact::HandlerPanicked);
+        }
     }
 }
 
@@ -110,7 +116,7 @@ impl Drop for ResponseGuard {
 impl Upgradable {
     fn of<B>(request: &Request<B>) -> Self {
         // hyper puts it there when the request may be upgraded.
-        if request.extensions().get::<OnUpgrade>().is_none() {
+        if request.extensions().is_empty() || request.extensions().get::<OnUpgrade>().is_none() {
             Self::No
         } else if request.method() == Method::CONNECT {
             Self::Connect
@@ -121,7 +127,14 @@ impl Upgradable {
 }
 
 /// Whether `Connection: close` is said (RFC 9112, section 9.6).
+#[inline]
 fn says_close(headers: &HeaderMap) -> bool {
+    // Hardly anyone says anything, and this look-up is the cheaper one.
+    headers.contains_key(&CONNECTION) && names_close(headers)
+}
+
+#[cold]
+fn names_close(headers: &HeaderMap) -> bool {
     headers.get_all(CONNECTION).iter().any(|value| {
         let tokens = value.as_bytes().split(|byte| *byte == b',');
         tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"close"))

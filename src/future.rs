@@ -9,7 +9,7 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use crate::body::ConnStateBody;
-use crate::exchange::ResponseGuard;
+use crate::exchange::{ResponseGuard, Unwinding};
 
 pin_project! {
     /// Waits for a response, and keeps its request open until it is over.
@@ -35,9 +35,13 @@ where
 {
     type Output = Result<Response<ConnStateBody<B>>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(ResponseGuard::calling(this.guard, || this.inner.poll(cx)));
+        let unwinding = Unwinding::begin(this.guard);
+        let poll = this.inner.poll(cx);
+        unwinding.end();
+        let result = ready!(poll);
         let mut guard = this.guard.take();
         Poll::Ready(result.map(|response| {
             if let Some(guard) = &mut guard {

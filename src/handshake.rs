@@ -106,7 +106,7 @@ impl<T> Handshake<T> {
         let stream = {
             let mut handshake = pin!(handshake(stream));
             poll_fn(|cx| {
-                sensor.set_waker(Side::Read, cx);
+                sensor.waits(Side::Read, cx);
                 if sensor.conn().closing().is_some() {
                     return Poll::Ready(Err(HandshakeError::Closed));
                 }

@@ -158,7 +158,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
         let this = self.project();
         let closing = this.sensor.used(Side::Write, cx);
         let result = write(closing, || this.stream.poll_write(cx, buf));
-        this.sensor.wrote(&result, [buf]);
+        this.sensor.wrote(&result, [buf], cx);
         result
     }
 
@@ -170,7 +170,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
         let this = self.project();
         let closing = this.sensor.used(Side::Write, cx);
         let result = write(closing, || this.stream.poll_write_vectored(cx, bufs));
-        this.sensor.wrote(&result, bufs.iter().map(|buf| &**buf));
+        this.sensor.wrote(&result, bufs.iter().map(|buf| &**buf), cx);
         result
     }
 
@@ -185,7 +185,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
         match &result {
             Poll::Ready(Ok(())) => this.sensor.flushed(cx),
             Poll::Ready(Err(error)) => this.sensor.tell(Fact::Failed(error.kind())),
-            Poll::Pending => {}
+            Poll::Pending => this.sensor.waits(Side::Write, cx),
         }
         result
     }
@@ -193,6 +193,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
         let closing = this.sensor.used(Side::Write, cx);
+        this.sensor.waits(Side::Write, cx);
         this.sensor.tell(Fact::ShutDown);
         if this.linger.is_none() {
             let mut shutdown = || this.stream.as_mut().poll_shutdown(cx);
@@ -259,20 +260,29 @@ impl Sensor {
         self.conn.tell(fact);
     }
 
-    pub(crate) fn set_waker(&mut self, side: Side, cx: &Context<'_>) {
+    /// The task of `cx` is going to wait for this side.
+    #[inline]
+    pub(crate) fn waits(&mut self, side: Side, cx: &Context<'_>) {
         match &self.wakers[side as usize] {
             Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => {
-                self.wakers[side as usize] = Some(cx.waker().clone());
-                self.conn.set_waker(side, cx.waker().clone());
-            }
+            _ => self.set_waker(side, cx),
         }
+    }
+
+    #[cold]
+    fn set_waker(&mut self, side: Side, cx: &Context<'_>) {
+        self.wakers[side as usize] = Some(cx.waker().clone());
+        self.conn.set_waker(side, cx.waker().clone());
     }
 
     /// The stream is about to be used. Returns how it has to end, if it has.
     #[inline]
     fn used(&mut self, side: Side, cx: &Context<'_>) -> Option<Closing> {
-        self.set_waker(side, cx);
+        // A task may come to wait without waiting for the stream: for a
+        // handler, say. So its first use counts too.
+        if self.wakers[side as usize].is_none() {
+            self.set_waker(side, cx);
+        }
         let interest = self.conn.interest();
         if interest & (Interest::USED | Interest::CLOSING) == 0 {
             return None;
@@ -295,6 +305,7 @@ impl Sensor {
 
     #[inline]
     fn read_pending(&mut self, cx: &Context<'_>) {
+        self.waits(Side::Read, cx);
         if self.conn.interest() & Interest::READ_PENDING != 0 && self.conn.tell(Fact::ReadPending) {
             cx.waker().wake_by_ref();
         }
@@ -305,11 +316,12 @@ impl Sensor {
         &mut self,
         result: &Poll<io::Result<usize>>,
         bufs: impl IntoIterator<Item = &'a [u8]>,
+        cx: &Context<'_>,
     ) {
         match result {
             Poll::Ready(Ok(length)) => self.written(bufs, *length),
             Poll::Ready(Err(error)) => self.tell(Fact::Failed(error.kind())),
-            Poll::Pending => {}
+            Poll::Pending => self.waits(Side::Write, cx),
         }
     }
 

@@ -9,7 +9,7 @@ use tower_service::Service;
 use crate::Conn;
 use crate::body::ConnStateBody;
 use crate::diagnostics;
-use crate::exchange::{ResponseGuard, is_told, mark_told};
+use crate::exchange::{ResponseGuard, Unwinding, is_told, mark_told};
 use crate::future::ConnStateFuture;
 
 /// Tells a connection when requests begin and responses are over; made by
@@ -43,13 +43,19 @@ impl<S> ConnStateService<S> {
         self.inner
     }
 
+    #[inline]
     fn begin<B: Body>(&self, request: &mut Request<B>) -> Option<ResponseGuard> {
-        if is_told(request) {
+        if !request.extensions().is_empty() && is_told(request) {
             return None;
         }
-        if let Some(conn) = &self.conn {
-            return ResponseGuard::begin(conn, request);
+        match &self.conn {
+            Some(conn) => ResponseGuard::begin(conn, request),
+            None => Self::begin_found(request),
         }
+    }
+
+    /// For a layer that has to find the connection in the request.
+    fn begin_found<B: Body>(request: &mut Request<B>) -> Option<ResponseGuard> {
         let Some(conn) = find_conn(request.extensions()) else {
             diagnostics::conn_missing();
             return None;
@@ -83,9 +89,12 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let guard = self.begin(&mut request);
-        let inner = ResponseGuard::calling(&guard, || self.inner.call(request));
+        let unwinding = Unwinding::begin(&guard);
+        let inner = self.inner.call(request);
+        unwinding.end();
         ConnStateFuture::new(inner, guard)
     }
 }
@@ -100,9 +109,12 @@ where
     type Error = S::Error;
     type Future = ConnStateFuture<S::Future>;
 
+    #[inline]
     fn call(&self, mut request: Request<ReqBody>) -> Self::Future {
         let guard = self.begin(&mut request);
-        let inner = ResponseGuard::calling(&guard, || self.inner.call(request));
+        let unwinding = Unwinding::begin(&guard);
+        let inner = self.inner.call(request);
+        unwinding.end();
         ConnStateFuture::new(inner, guard)
     }
 }

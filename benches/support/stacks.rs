@@ -87,6 +87,11 @@ impl Stack {
                 let (hook, closed) = until_closed();
                 let listener = instrument_listener(Once(Some(script)), hook);
                 let serve = hyper_connstate::serve(listener, service_fn(hello));
+                let serve = serve.http(|http| {
+                    // A timer switches on a time-out of hyper's, which the
+                    // bare loop does not have.
+                    http.http1().header_read_timeout(None);
+                });
                 tokio::select! { _ = serve.into_future() => {}, () = closed => {} }
             }
             Self::InFlight => {
@@ -120,7 +125,9 @@ impl Stack {
                 let (hook, closed) = until_closed();
                 let listener = instrument_listener(Once(Some(script)), hook);
                 let make = router().into_make_service_with_conn_state();
-                let serve = hyper_connstate::serve(listener, make);
+                let serve = hyper_connstate::serve(listener, make).http(|http| {
+                    http.http1().header_read_timeout(None);
+                });
                 tokio::select! { _ = serve.into_future() => {}, () = closed => {} }
             }
         }

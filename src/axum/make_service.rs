@@ -19,7 +19,7 @@ use super::provide_socket_addr;
 use super::request_body::RequestBody;
 use crate::Conn;
 use crate::body::ConnStateBody;
-use crate::exchange::{RequestBodyGuard, ResponseGuard, mark_told};
+use crate::exchange::{RequestBodyGuard, ResponseGuard, Unwinding, mark_told};
 
 /// Adds [`into_make_service_with_conn_state`] to routers and other axum
 /// services.
@@ -119,7 +119,9 @@ where
         if let Some(guard) = RequestBodyGuard::begin(&self.conn, &request) {
             request = request.map(|body| Body::new(RequestBody::new(body, Some(guard))));
         }
-        let inner = ResponseGuard::calling(&guard, || self.inner.call(request));
+        let unwinding = Unwinding::begin(&guard);
+        let inner = self.inner.call(request);
+        unwinding.end();
         RouterFuture { inner, guard }
     }
 }
@@ -162,8 +164,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let poll = || this.inner.poll(cx);
-        let result = task::ready!(ResponseGuard::calling(this.guard, poll));
+        let unwinding = Unwinding::begin(this.guard);
+        let poll = this.inner.poll(cx);
+        unwinding.end();
+        let result = task::ready!(poll);
         let Some(mut guard) = this.guard.take() else {
             return Poll::Ready(result);
         };

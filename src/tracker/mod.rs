@@ -292,6 +292,11 @@ impl Tracker {
         self.reason.filter(|_| self.gone)
     }
 
+    /// There is something to report, or the end to see to.
+    pub(crate) fn has_news(&self) -> bool {
+        (self.unreported > 0 && !self.reporting) || self.gone
+    }
+
     /// The stream is gone, or out of sight, and all has been reported.
     pub(crate) fn is_finished(&self) -> bool {
         self.gone && self.unreported == 0 && !self.reporting
@@ -330,6 +335,7 @@ impl Tracker {
 
     /// Takes a fact. A fact that has no meaning where the connection stands
     /// changes nothing.
+    #[inline]
     pub(crate) fn on(&mut self, fact: Fact) -> Effect {
         if self.gone {
             return Effect::None;
