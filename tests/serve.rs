@@ -6,6 +6,8 @@ mod support;
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -86,13 +88,17 @@ async fn a_make_service() {
 #[tokio::test(start_paused = true)]
 async fn a_make_service_that_fails() {
     let server = start(|listener| {
-        let make = tower::service_fn(async |conn: Conn| {
-            match conn.id().get() % 3 {
-                0 => return Err(io::Error::other("no service (wanted)")),
-                1 => tokio::time::sleep(Duration::from_secs(60)).await,
-                _ => {}
+        let count = Arc::new(AtomicUsize::new(0));
+        let make = tower::service_fn(move |_: Conn| {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match number {
+                    0 => return Err(io::Error::other("no service (wanted)")),
+                    1 => tokio::time::sleep(Duration::from_secs(60)).await,
+                    _ => {}
+                }
+                Ok(tower::service_fn(handle_incoming))
             }
-            Ok(tower::service_fn(handle_incoming))
         });
         serve(listener, make).into_future()
     });
