@@ -153,13 +153,23 @@ impl FrameReader {
     fn read(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(Frame<'_>)) {
         while !bytes.is_empty() {
             if self.header_len < HEADER {
-                let length = bytes.len().min(HEADER - self.header_len);
-                let (start, rest) = bytes.split_at(length);
-                self.header[self.header_len..][..length].copy_from_slice(start);
-                self.header_len += length;
-                bytes = rest;
-                if self.header_len < HEADER {
-                    return;
+                match bytes.split_first_chunk() {
+                    // As a rule it comes in one piece.
+                    Some((header, rest)) if self.header_len == 0 => {
+                        self.header = *header;
+                        self.header_len = HEADER;
+                        bytes = rest;
+                    }
+                    _ => {
+                        let length = bytes.len().min(HEADER - self.header_len);
+                        let (start, rest) = bytes.split_at(length);
+                        self.header[self.header_len..][..length].copy_from_slice(start);
+                        self.header_len += length;
+                        bytes = rest;
+                        if self.header_len < HEADER {
+                            return;
+                        }
+                    }
                 }
                 let [a, b, c, ..] = self.header;
                 self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
@@ -167,9 +177,11 @@ impl FrameReader {
             } else {
                 let length = bytes.len().min(self.left);
                 let (start, rest) = bytes.split_at(length);
-                let peeked = length.min(PEEK - self.peek_len);
-                self.peek[self.peek_len..][..peeked].copy_from_slice(&start[..peeked]);
-                self.peek_len += peeked;
+                if self.header[3] == GOAWAY {
+                    let peeked = length.min(PEEK - self.peek_len);
+                    self.peek[self.peek_len..][..peeked].copy_from_slice(&start[..peeked]);
+                    self.peek_len += peeked;
+                }
                 self.left -= length;
                 bytes = rest;
             }
