@@ -12,7 +12,6 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 
 use hyper::body::Incoming;
-use hyper::header::CONNECTION;
 use hyper::{Request, Response, StatusCode};
 use hyper_connstate::{Conn, ConnState, instrument_listener, serve};
 use tokio::net::TcpListener;
@@ -32,6 +31,10 @@ async fn main() -> std::io::Result<()> {
     let open = Mutex::new(HashMap::new());
     let limit = move |conn: &Conn, state: ConnState| {
         let Some(ip) = conn.remote_addr().ip() else { return };
+        // Answered: that was all it gets, over HTTP/2 too.
+        if state == ConnState::Idle && conn.requests() > 0 && conn.get::<TooMany>().is_some() {
+            conn.close();
+        }
         let mut open = open.lock().unwrap();
         let count = open.entry(ip).or_insert(0);
         match state {
@@ -59,7 +62,6 @@ async fn answer(conn: Conn) -> Result<Response<String>, Infallible> {
     if conn.get::<TooMany>().is_some() {
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
         *response.body_mut() = format!("no more than {LIMIT} connections each\n");
-        response.headers_mut().insert(CONNECTION, "close".parse().expect("a valid value"));
     }
     Ok(response)
 }

@@ -79,7 +79,8 @@ pub(crate) async fn accept<L: Accept>(
             Err(error) => error,
         };
         match Outlook::of(&error) {
-            Outlook::Next => {}
+            // A listener may have many of these at once; others have their turn.
+            Outlook::Next => tokio::task::yield_now().await,
             Outlook::Later => {
                 diagnostics::accept_failed(&error, pause);
                 let _ = tokio::time::timeout(pause, room).await;

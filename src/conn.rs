@@ -224,7 +224,9 @@ impl Conn {
     ///
     /// - A connection that is New or Idle is closed in good order: what has
     ///   been written reaches the client. So a hook that calls `close` when it
-    ///   hears of Idle never cuts a response short. Where the client does not
+    ///   hears of Idle never cuts a response short (but for hyper's
+    ///   `pipeline_flush(true)`, where Idle comes before the bytes are out).
+    ///   Where the client does not
     ///   close its side, the socket stays open for another half second, as in
     ///   Go, so that bytes that are still under way to the server do not make
     ///   the system throw those away that are under way to the client. (That
@@ -233,14 +235,34 @@ impl Conn {
     ///   answer, answer with `Connection: close`.
     /// - A hijacked stream's reads and writes fail from then on.
     ///
+    /// hyper leaves its stream alone while it answers the first of pipelined
+    /// requests under `pipeline_flush(true)`: in a loop of your own such a
+    /// connection is closed when it uses its stream again.
+    ///
     /// Closing a connection that is gone does nothing.
     pub fn close(&self) {
-        self.tell_from_anywhere(Fact::Close(CloseReason::ClosedByProgram));
+        self.close_for(CloseReason::ClosedByProgram);
+    }
+
+    fn close_for(&self, reason: CloseReason) {
+        self.tell_from_anywhere(Fact::Close(reason));
+        self.0.turned.notify_waiters();
+    }
+
+    /// Closes the connection if it is idle. Returns whether it was.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        self.tell_from_anywhere(Fact::CloseIfIdle)
+    }
+
+    /// Resolves when the program closes the connection.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn until_closing(&self) {
+        self.turned_until(|| self.interest() & Interest::CLOSING != 0).await;
     }
 
     /// Closes the connection at the deadline of a graceful shutdown.
     pub(crate) fn close_by_force(&self) {
-        self.tell_from_anywhere(Fact::Close(CloseReason::ShutdownForced));
+        self.close_for(CloseReason::ShutdownForced);
     }
 
     /// Closes the connection as soon as it has nothing to do.
@@ -364,11 +386,6 @@ impl Conn {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the connection has ever had a request.
-    pub(crate) fn had_work(&self) -> bool {
-        self.requests() > 0 || self.protocol() != Protocol::Unknown
-    }
-
     pub(crate) fn response_ended(&self, exchange: Exchange, response: Response) {
         self.part_ended(Fact::ResponseEnded { exchange, response });
     }
@@ -391,12 +408,15 @@ impl Conn {
         self.tell_from_anywhere(fact);
     }
 
-    /// Takes a fact that may come from any thread.
-    fn tell_from_anywhere(&self, fact: Fact) {
-        if self.take(fact) == Effect::Wake {
+    /// Takes a fact that may come from any thread, and wakes the connection's
+    /// tasks if they are to be polled. Returns whether they are.
+    fn tell_from_anywhere(&self, fact: Fact) -> bool {
+        let wake = self.take(fact) == Effect::Wake;
+        if wake {
             let wakers = self.lock().wakers.clone();
             wakers.into_iter().flatten().for_each(Waker::wake);
         }
+        wake
     }
 
     /// Remembers how to wake the task that waits for this side of the stream.
@@ -424,7 +444,11 @@ impl Conn {
     fn report<'a>(&'a self, mut guarded: MutexGuard<'a, Guarded>) {
         while let Some(state) = guarded.tracker.start_report() {
             drop(guarded);
-            self.0.state.store(state, now().saturating_duration_since(self.0.accepted_at));
+            let now = now();
+            if state == ConnState::Closed {
+                self.note_work(now);
+            }
+            self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
             call_hook(&*self.0.hook, self, state);
             if state == ConnState::Hijacked {
                 self.0.turned.notify_waiters();
@@ -439,9 +463,23 @@ impl Conn {
             drop(guarded);
             drop(wakers);
             if let Some(registry) = self.0.registry.get() {
+                if self.state() == ConnState::Hijacked {
+                    registry.had_work_until(now());
+                }
                 registry.remove(self);
             }
             self.0.turned.notify_waiters();
+        }
+    }
+
+    /// The connection is about to be closed: tells the registry until when it
+    /// had work. Before it can be seen there as closed, or be missed.
+    fn note_work(&self, now: Instant) {
+        let Some(registry) = self.0.registry.get() else { return };
+        match self.state_and_since() {
+            (ConnState::Active, _) => registry.had_work_until(now),
+            (ConnState::Idle, since) => registry.had_work_until(since),
+            _ => {}
         }
     }
 

@@ -158,8 +158,7 @@ impl Connections {
 
     /// Closes the connections that are idle: [`Conn::close`]. Returns how many.
     pub fn close_idle(&self) -> usize {
-        let idle = self.iter().filter(|conn| conn.state() == ConnState::Idle);
-        idle.map(|conn| conn.close()).count()
+        self.iter().filter(Conn::close_if_idle).count()
     }
 
     /// Closes all connections, hijacked ones included: [`Conn::close`].
@@ -208,15 +207,19 @@ impl Connections {
     pub async fn idle_for(&self, duration: Duration) {
         loop {
             let now = now();
-            let mut last_work = self.0.last_work();
+            let mut last_work = None;
             self.for_each(|conn| match conn.state_and_since() {
                 // A connection with work at this moment keeps this from
                 // resolving before `duration` has passed from now.
-                (ConnState::Active | ConnState::Hijacked, _) => last_work = now,
-                (ConnState::Idle, since) => last_work = last_work.max(since),
+                (ConnState::Active | ConnState::Hijacked, _) => last_work = Some(now),
+                (ConnState::Idle, since) => last_work = last_work.max(Some(since)),
                 (ConnState::New | ConnState::Closed, _) => {}
             });
-            let until = last_work + duration;
+            // Read after them: one that is closed meanwhile has told by then.
+            let last_work = self.0.last_work().max(last_work.unwrap_or(self.0.created_at));
+            let Some(until) = last_work.checked_add(duration) else {
+                return std::future::pending().await;
+            };
             if until <= now {
                 return;
             }
@@ -285,8 +288,10 @@ impl Default for Registry {
 
 impl Registry {
     pub(crate) fn insert(&self, conn: &Conn) {
-        self.shard(conn.id()).insert(conn.id(), conn.clone());
+        let mut shard = self.shard(conn.id());
+        shard.insert(conn.id(), conn.clone());
         self.len.fetch_add(1, Ordering::AcqRel);
+        drop(shard);
         // Either this sees that draining has started, or the drain, which
         // looks at the connections after that, sees this one.
         if self.draining.load(Ordering::SeqCst) {
@@ -296,17 +301,21 @@ impl Registry {
 
     /// The connection is gone; may be called twice.
     pub(crate) fn remove(&self, conn: &Conn) {
-        let removed = self.shard(conn.id()).remove(&conn.id());
-        if removed.is_none() {
-            return;
+        let mut shard = self.shard(conn.id());
+        let removed = shard.remove(&conn.id());
+        if removed.is_some() {
+            self.len.fetch_sub(1, Ordering::AcqRel);
         }
-        self.len.fetch_sub(1, Ordering::AcqRel);
-        if conn.had_work() {
-            let since = now().saturating_duration_since(self.created_at);
-            let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-            self.last_work.fetch_max(nanoseconds, Ordering::AcqRel);
-        }
+        drop(shard);
+        drop(removed);
         self.gone.notify_waiters();
+    }
+
+    /// A connection that is about to be gone had work until then.
+    pub(crate) fn had_work_until(&self, end: Instant) {
+        let since = end.saturating_duration_since(self.created_at);
+        let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        self.last_work.fetch_max(nanoseconds, Ordering::AcqRel);
     }
 
     fn last_work(&self) -> Instant {

@@ -50,8 +50,7 @@ impl Drain {
         connections.start_draining();
 
         let mut drain = Vec::new();
-        let end = tokio::time::Instant::now() + deadline;
-        let in_time = tokio::time::timeout_at(end, async {
+        let in_time = tokio::time::timeout(deadline, async {
             let mut seen = std::collections::HashSet::new();
             loop {
                 let conns = connections

@@ -17,6 +17,10 @@ use crate::tracker::wire::Wire;
 use crate::tracker::{Closing, Fact, Interest};
 use crate::{Address, Conn};
 
+/// How often a client that is given time is read from before other tasks have
+/// their turn.
+const LINGER_READS: usize = 16;
+
 /// How long a client may take to close its side of a connection that the
 /// program closes; Go's `rstAvoidanceDelay`.
 const LINGER: Duration = Duration::from_millis(500);
@@ -208,15 +212,20 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
         // The system drops what is under way to a client when it gets more
         // bytes for a socket that is closed, or closes one with bytes unread.
         let linger = this.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        let mut scrap = [0; 1024];
-        loop {
+        if closing != Some(Closing::Gently) || linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut scrap = [0; 4096];
+        for _ in 0..LINGER_READS {
             let mut buf = ReadBuf::new(&mut scrap);
-            match this.stream.as_mut().poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending => return linger.as_mut().poll(cx).map(Ok),
+            match ready!(this.stream.as_mut().poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                _ => return Poll::Ready(Ok(())),
             }
         }
+        // A flood: let others have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -229,6 +229,29 @@ mod idle_for {
         }
     }
 
+    /// An idle connection that goes was no work.
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_that_goes() {
+        let server = Server::start(Kind::Tower).await;
+        let mut peer = server.connect().await;
+        peer.get("/").await;
+        peer.response().await;
+        settle().await;
+        let answered = Instant::now();
+        let waiting = wait(&server);
+        tokio::time::sleep(MINUTE / 2).await;
+        peer.close().await;
+        let end = waiting.await.unwrap();
+        assert!(end <= answered + MINUTE, "{:?}", end - answered);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn for_ever() {
+        let connections = Connections::new();
+        let idle = connections.idle_for(Duration::MAX);
+        assert!(tokio::time::timeout(MINUTE, idle).await.is_err());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_long_request_and_a_hijacked_connection() {
         let server = Server::start(Kind::Tower).await;

@@ -221,3 +221,91 @@ async fn a_handshake() {
     assert_eq!(numbers(result), drained(1, 0, 0));
     peer.sees("closed").await;
 }
+
+/// Why they ended does not depend on what a connection had served before.
+#[tokio::test(start_paused = true)]
+async fn the_reason_is_the_drain() {
+    for server in Stoppable::of_every_kind().await {
+        for served_before in [0, 2] {
+            let server = server.another().await;
+            let mut peer = server.connect().await;
+            for _ in 0..served_before {
+                peer.get("/").await;
+                peer.response().await;
+            }
+            peer.send("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nbo").await;
+            settle().await;
+            let result = server.stop();
+            settle().await;
+            peer.send("dy").await;
+            settle().await;
+            peer.response().await;
+            result.await.unwrap();
+            let reason = peer.conn().close_reason();
+            assert_eq!(reason, Some(hyper_connstate::CloseReason::ShutdownDrained));
+        }
+    }
+}
+
+/// A request whose first bytes could be HTTP/2's preface is finished too.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_hardly_begun() {
+    for server in Stoppable::of_every_kind().await {
+        let mut peer = server.connect().await;
+        peer.send("P").await;
+        peer.sees("new active").await;
+        let result = server.stop();
+        peer.sees("").await;
+        peer.send("OST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nbody").await;
+        assert_eq!(peer.response().await.1, b"body", "{:?}", server.kind());
+        assert_eq!(numbers(result.await.unwrap().0), drained(1, 0, 0));
+    }
+}
+
+/// The last stream is reset and another opened in one go: it is served.
+#[tokio::test(start_paused = true)]
+async fn a_stream_opened_as_the_last_one_ends() {
+    for server in Stoppable::of_every_kind().await {
+        let mut peer = server.connect_alpn("h2").await;
+        peer.send([opening(), get(1, "/slow")].concat()).await;
+        settle().await;
+        let result = server.stop();
+        settle().await;
+        peer.send([reset(1), get(3, "/")].concat()).await;
+        peer.end_of_stream(3).await;
+        assert_eq!(numbers(result.await.unwrap().0), drained(1, 0, 0), "{:?}", server.kind());
+    }
+}
+
+/// Whoever waits to hear of it does, also where the connection is gone.
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_are_told() {
+    let server = Server::start(Kind::Tower).await;
+    let mut idle = server.connect().await;
+    idle.get("/").await;
+    idle.sees("new active idle").await;
+    let conn = idle.conn();
+    let told = tokio::spawn({
+        let conn = conn.clone();
+        async move { conn.draining().await }
+    });
+    settle().await;
+    server.connections.drain(DEADLINE).await;
+    told.await.unwrap();
+    conn.draining().await;
+    assert!(conn.is_draining());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_end() {
+    let server = Server::start(Kind::Tower).await;
+    let mut peer = server.connect().await;
+    peer.get("/wait").await;
+    peer.sees("new active").await;
+    let drain = server.connections.drain(Duration::MAX);
+    let result = tokio::spawn(drain.into_future());
+    settle().await;
+    support::handler::WAIT.notify_waiters();
+    peer.response().await;
+    assert_eq!(numbers(result.await.unwrap()), drained(1, 0, 0));
+}

@@ -269,3 +269,48 @@ async fn a_listener_that_has_run_out() {
     assert_eq!(connections.len(), 1);
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
 }
+
+/// A make-service that never comes to an end holds up neither `close` nor a
+/// shutdown.
+#[tokio::test(start_paused = true)]
+async fn a_make_service_that_never_ends() {
+    let server = start(|listener| {
+        let make = tower::service_fn(|_: Conn| async {
+            std::future::pending::<()>().await;
+            Ok::<_, Infallible>(tower::service_fn(handle_incoming))
+        });
+        serve(listener, make).into_future()
+    });
+    let peer = server.connect().await;
+    peer.sees("new").await;
+    peer.conn().close();
+    peer.sees("closed").await;
+    let peer = server.connect().await;
+    peer.sees("new").await;
+    server.connections.drain(Duration::from_secs(10)).await;
+    peer.sees("closed").await;
+}
+
+/// With `pipeline_flush` and a request in its buffer hyper does not touch the
+/// stream while a handler runs.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_hyper_does_not_touch() {
+    let server = start(|listener| {
+        let server = serve(listener, tower::service_fn(handle_incoming)).http(|http| {
+            http.http1().pipeline_flush(true);
+        });
+        server.into_future()
+    });
+    for drain in [false, true] {
+        let mut peer = server.connect().await;
+        peer.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n".repeat(2)).await;
+        peer.sees("new active").await;
+        if drain {
+            let result = server.connections.drain(Duration::from_secs(10)).await;
+            assert_eq!(result.forced, 1);
+        } else {
+            peer.conn().close();
+        }
+        peer.sees("closed").await;
+    }
+}

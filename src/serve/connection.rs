@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -12,8 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 
 use super::tls::Transport;
-use crate::tracker::{Fact, Interest};
-use crate::{Conn, Handshake, diagnostics};
+use crate::tracker::{Closing, Fact, Interest};
+use crate::{Conn, ConnState, Handshake, Protocol, diagnostics};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -42,7 +43,12 @@ impl<T> Server<T> {
             return;
         };
         let conn = io.conn().clone();
-        let service = match make.await {
+        let made = tokio::select! {
+            biased;
+            () = conn.until_closing() => return,
+            made = make => made,
+        };
+        let service = match made {
             Ok(service) => service,
             Err(error) => return diagnostics::make_service_failed(&conn, &*error),
         };
@@ -82,14 +88,25 @@ async fn drive(conn: &Conn, http: impl Graceful) -> Result<(), BoxError> {
     let mut draining = false;
     conn.tell(Fact::Owned);
     let result = poll_fn(|cx| {
-        if !draining && conn.is_draining() {
+        // While hyper-util finds out which protocol it is, it would give up a
+        // request whose first bytes are there.
+        let undecided =
+            || conn.state() == ConnState::Active && conn.protocol() == Protocol::Unknown;
+        if !draining && conn.is_draining() && !undecided() {
             draining = true;
             http.as_mut().graceful_shutdown();
         }
         let poll = http.as_mut().poll(cx);
-        if poll.is_pending() && conn.interest() & Interest::WAITING != 0 && conn.tell(Fact::Waiting)
-        {
-            cx.waker().wake_by_ref();
+        if poll.is_pending() {
+            if conn.interest() & Interest::WAITING != 0 && conn.tell(Fact::Waiting) {
+                cx.waker().wake_by_ref();
+            }
+            // As a rule hyper has been told by its stream. But there are times
+            // when it does not touch it.
+            if conn.interest() & Interest::CLOSING != 0 && conn.closing() == Some(Closing::Abruptly)
+            {
+                return Poll::Ready(Err("the program has closed the connection".into()));
+            }
         }
         poll
     })

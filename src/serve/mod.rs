@@ -117,8 +117,11 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     /// Configures hyper: time-outs, limits, protocols, all that
     /// [`auto::Builder`](Builder) has.
     ///
-    /// A timer is installed already, so hyper's time-outs work, and so is
-    /// extended CONNECT (RFC 8441).
+    /// A timer is installed already, so hyper's time-outs work, and extended
+    /// CONNECT (RFC 8441) is on. Note that with a timer hyper gives a client 30
+    /// seconds for a request's head, counted from the end of the answer before
+    /// it: an HTTP/1 connection that is idle for longer is closed. Set
+    /// `header_read_timeout` to have it otherwise.
     pub fn http(mut self, configure: impl FnOnce(&mut Builder<TokioExecutor>)) -> Self {
         configure(&mut self.http);
         self
@@ -131,6 +134,11 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     ///
     /// It takes 20 seconds at most: see
     /// [`drain_deadline`](ServeWithShutdown::drain_deadline).
+    ///
+    /// # Errors
+    ///
+    /// A listener's error that does not pass. Connections that are there go on
+    /// in their tasks; [`Connections::drain`](crate::Connections::drain) them.
     pub fn with_graceful_shutdown<F>(self, signal: F) -> ServeWithShutdown<L, M, K, T, F>
     where
         F: Future<Output = ()> + Send + 'static,

@@ -108,6 +108,8 @@ pub(crate) enum Fact {
 
     /// The program wants the connection closed.
     Close(CloseReason),
+    /// The program wants the connection closed if it is idle.
+    CloseIfIdle,
     /// The program wants the connection closed when it has nothing to do.
     Drain,
 
@@ -305,15 +307,15 @@ impl Tracker {
     /// Which facts would change anything now, and what the shells have to do
     /// differently, as bits of [`Interest`].
     pub(crate) fn interest(&self) -> u16 {
-        if self.gone {
-            return 0;
-        }
         let mut interest = 0;
-        if self.closing.is_some() {
-            interest |= Interest::CLOSING;
-        }
         if self.draining {
             interest |= Interest::DRAINING;
+        }
+        if self.gone {
+            return interest;
+        }
+        if self.closing.is_some() {
+            interest |= Interest::CLOSING;
         }
         if self.state.is_terminal() || self.protocol == Protocol::Http2 {
             return interest;
@@ -338,6 +340,8 @@ impl Tracker {
     #[inline]
     pub(crate) fn on(&mut self, fact: Fact) -> Effect {
         if self.gone {
+            // For those who still wait to hear of it.
+            self.draining |= fact == Fact::Drain;
             return Effect::None;
         }
         match fact {
@@ -351,10 +355,15 @@ impl Tracker {
                 self.leave(ConnState::Hijacked);
             }
             Fact::Close(reason) => return self.close(reason),
+            Fact::CloseIfIdle if self.state == ConnState::Idle => {
+                return self.close(CloseReason::ClosedByProgram);
+            }
+            Fact::CloseIfIdle => {}
             Fact::Drain => return self.drain(),
             Fact::ReadClosed => self.end(CloseReason::PeerClosed),
             Fact::Failed(kind) => self.end(CloseReason::of_io(kind)),
             Fact::ShutDown if self.refused => self.end(CloseReason::ProtocolError),
+            Fact::ShutDown if self.draining => self.end(CloseReason::ShutdownDrained),
             Fact::ShutDown => self.end(CloseReason::ServerClosed),
             Fact::ProtocolError => {
                 self.reason.get_or_insert(CloseReason::ProtocolError);
@@ -595,10 +604,20 @@ impl Tracker {
         if self.state != ConnState::Active {
             self.go(ConnState::Active);
         }
-        // Closed while idle, but a request was in hyper's buffer already. Its
-        // answer has not begun, so that none is cut short.
-        if self.closing.is_some() {
-            self.closing = Some(Closing::Abruptly);
+        match self.closing {
+            None => {}
+            // Drained when its last stream ended, but the client had opened
+            // another: that one is served too.
+            Some(Closing::Gently)
+                if self.protocol == Protocol::Http2
+                    && self.reason == Some(CloseReason::ShutdownDrained) =>
+            {
+                self.closing = None;
+                self.reason = None;
+            }
+            // Closed while idle, but a request was in hyper's buffer already.
+            // Its answer has not begun, so that none is cut short.
+            Some(_) => self.closing = Some(Closing::Abruptly),
         }
     }
 
