@@ -322,3 +322,57 @@ async fn tls_is_closed_in_good_order() {
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(answer.ends_with(b"hello\n"));
 }
+
+/// Closed from other threads in the middle of everything: the order of states
+/// holds, and each connection ends once.
+#[test]
+fn from_other_threads() {
+    support::start_watchdog();
+    let recorder = Recorder::default();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = Server::start_with(Kind::Tower, recorder.clone(), recorder.clone(), |b| b);
+        let server = Arc::new(server.await);
+        let clients: Vec<_> = (0..32)
+            .map(|index| {
+                let server = server.clone();
+                tokio::spawn(async move {
+                    for _ in 0..40 {
+                        let mut peer = server.connect().await;
+                        for stream in 0..5 {
+                            if index % 2 == 0 {
+                                peer.try_send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+                            } else if stream == 0 {
+                                peer.try_send([opening(), get(1, "/")].concat()).await;
+                            } else {
+                                peer.try_send(get(2 * stream + 1, "/")).await;
+                            }
+                        }
+                        if index % 4 < 2 {
+                            peer.rest().await;
+                        }
+                    }
+                })
+            })
+            .collect();
+        while !clients.iter().all(|client| client.is_finished()) {
+            server.connections.close_idle();
+            server.connections.close_all();
+            tokio::task::yield_now().await;
+        }
+        for conn in server.connections.iter() {
+            conn.close();
+            conn.closed().await;
+        }
+    });
+    let all = recorder.all();
+    assert_eq!(all.len(), 32 * 40);
+    for states in all {
+        let words: Vec<_> = states.iter().map(ToString::to_string).collect();
+        let words = words.join(" ");
+        let middle = words.strip_prefix("new").and_then(|rest| rest.strip_suffix(" closed"));
+        let rest = middle.unwrap_or_else(|| panic!("{words}")).replace(" active idle", "");
+        assert!(rest.is_empty() || rest == " active", "{words}");
+    }
+}

@@ -111,3 +111,22 @@ async fn a_stream_of_a_foreign_loop() {
     drop(io);
     recorder.sees(&name, "closed", "dropped").await;
 }
+
+/// `serve` gives a handshake ten seconds; a slow one holds up nobody.
+#[cfg(feature = "tls")]
+#[tokio::test(start_paused = true)]
+async fn handshakes_of_serve() {
+    use hyper_connstate::CloseReason;
+
+    let server = Server::start(Kind::ServeTls).await;
+    let slow = tcp(&server).await;
+    slow.sees("new").await;
+    let mut other = server.connect().await;
+    other.get("/").await;
+    other.sees("new active idle").await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    slow.sees("").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    slow.sees("closed").await;
+    assert_eq!(slow.conn().close_reason(), Some(CloseReason::HandshakeFailed));
+}
