@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use hyper_connstate::{CloseReason, Conn, ConnState, Hook};
+use hyper_connstate::{CloseReason, Conn, ConnId, ConnState, Hook};
 
 use super::settle;
 
 /// Remembers the states of every connection, by the client's address.
 #[derive(Clone, Default)]
-pub struct Recorder(Arc<Mutex<HashMap<String, Record>>>);
+pub struct Recorder(Arc<Mutex<HashMap<String, Record>>>, Arc<Mutex<ById>>);
+
+/// By connection, since an address may come again.
+type ById = HashMap<ConnId, Vec<ConnState>>;
 
 #[derive(Default)]
 struct Record {
@@ -24,6 +27,7 @@ struct Record {
 impl Hook for Recorder {
     fn on_state(&self, conn: &Conn, state: ConnState) {
         assert_eq!(conn.state(), state, "the state inside the hook is the one reported");
+        self.1.lock().unwrap().entry(conn.id()).or_default().push(state);
         let mut records = self.0.lock().unwrap();
         let record = records.entry(conn.remote_addr().to_string()).or_default();
         record.states.push(state);
@@ -73,9 +77,9 @@ impl Recorder {
         self.0.lock().unwrap().get(client).map_or(Vec::new(), |record| record.states.clone())
     }
 
-    /// All that was reported, client by client.
+    /// All that was reported, connection by connection.
     pub fn all(&self) -> Vec<Vec<ConnState>> {
-        self.0.lock().unwrap().values().map(|record| record.states.clone()).collect()
+        self.1.lock().unwrap().values().cloned().collect()
     }
 
     /// Why this client's connection ended, as the hook saw it at Closed.
