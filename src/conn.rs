@@ -387,7 +387,7 @@ impl Conn {
     }
 
     pub(crate) fn response_ended(&self, exchange: Exchange, response: Response) {
-        self.part_ended(Fact::ResponseEnded { exchange, response });
+        self.tell_from_anywhere(Fact::ResponseEnded { exchange, response });
     }
 
     /// The end of the current request's body will be told.
@@ -401,11 +401,7 @@ impl Conn {
 
     #[cfg(feature = "axum")]
     pub(crate) fn request_body_ended(&self, exchange: Exchange, read_to_end: bool) {
-        self.part_ended(Fact::RequestBodyEnded { exchange, read_to_end });
-    }
-
-    fn part_ended(&self, fact: Fact) {
-        self.tell_from_anywhere(fact);
+        self.tell_from_anywhere(Fact::RequestBodyEnded { exchange, read_to_end });
     }
 
     /// Takes a fact that may come from any thread, and wakes the connection's
