@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,9 @@ use tokio::sync::Notify;
 use crate::connections::Registry;
 use crate::diagnostics;
 use crate::hook::Hook;
-use crate::tracker::{Closing, Effect, Exchange, Fact, Interest, Request, Response, Tracker};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::tracker::{Closing, Effect, Exchange, Fact, Request, Response, Tracker};
 use crate::{Address, CloseReason, ConnState, Protocol};
 
 /// A handle to one connection: who it is, and what it is doing.
@@ -54,37 +56,28 @@ use crate::{Address, CloseReason, ConnState, Protocol};
 pub struct Conn(Arc<Inner>);
 
 struct Inner {
+    /// The whole [`Tracker`]: where facts from all threads meet.
+    tracker: AtomicU64,
+    /// The state last reported, and since when.
+    state: AtomicStateSince,
+    requests: AtomicU64,
+    accepted_at: Instant,
+    hook: Arc<dyn Hook>,
     id: ConnId,
     remote_addr: Address,
     local_addr: Address,
-    accepted_at: Instant,
-    hook: Arc<dyn Hook>,
     values: Mutex<http::Extensions>,
-    requests: AtomicU64,
-    /// The state last reported, and since when.
-    state: AtomicStateSince,
-    protocol: AtomicU8,
-    /// [`Tracker::interest`] as of the last fact.
-    ///
-    /// The I/O side reads it without the lock. It may be stale only for a fact
-    /// that a thread other than the connection's tells at this moment; the
-    /// tracker then asks for the task to be woken, and the wake-up brings the
-    /// new value along.
-    interest: AtomicU16,
-    guarded: Mutex<Guarded>,
+    /// The kind of the first error of the stream.
+    failure: OnceLock<io::ErrorKind>,
+    /// Of the tasks that read and write: one and the same until the
+    /// connection is hijacked.
+    wakers: Mutex<[Option<Waker>; 2]>,
     /// Set when the stream is gone and that has been reported.
     done: AtomicBool,
     /// Notified when `done` is set, when the connection is hijacked and when
     /// it is to be drained.
     turned: Notify,
     registry: OnceLock<Arc<Registry>>,
-}
-
-struct Guarded {
-    tracker: Tracker,
-    /// Of the tasks that read and write: one and the same until the
-    /// connection is hijacked.
-    wakers: [Option<Waker>; 2],
 }
 
 /// The side of a stream that a task waits for.
@@ -102,19 +95,20 @@ impl Conn {
         hook: Arc<dyn Hook>,
         registry: Option<&Arc<Registry>>,
     ) -> Self {
-        let tracker = Tracker::new();
+        let mut tracker = Tracker::new();
+        let report = tracker.start_report();
         let conn = Self(Arc::new(Inner {
+            tracker: AtomicU64::new(tracker.to_u64()),
+            state: AtomicStateSince::new(),
+            requests: AtomicU64::new(0),
+            accepted_at: now(),
+            hook,
             id: ConnId::next(),
             remote_addr,
             local_addr,
-            accepted_at: now(),
-            hook,
             values: Mutex::new(http::Extensions::new()),
-            requests: AtomicU64::new(0),
-            state: AtomicStateSince::default(),
-            protocol: AtomicU8::new(Protocol::Unknown.to_u8()),
-            interest: AtomicU16::new(tracker.interest()),
-            guarded: Mutex::new(Guarded { tracker, wakers: [None, None] }),
+            failure: OnceLock::new(),
+            wakers: Mutex::new([None, None]),
             done: AtomicBool::new(false),
             turned: Notify::new(),
             registry: OnceLock::new(),
@@ -122,7 +116,7 @@ impl Conn {
         if let Some(registry) = registry {
             conn.register(registry);
         }
-        conn.report(conn.lock());
+        report.into_iter().for_each(|state| conn.report(state));
         conn
     }
 
@@ -177,7 +171,7 @@ impl Conn {
     /// For HTTP/2 it is known when the client's preface has been read and
     /// answered: the first `Active` may still be [`Protocol::Unknown`].
     pub fn protocol(&self) -> Protocol {
-        Protocol::from_u8(self.0.protocol.load(Ordering::Acquire))
+        self.tracker().protocol()
     }
 
     /// When the connection was accepted.
@@ -208,6 +202,7 @@ impl Conn {
     }
 
     fn values(&self) -> MutexGuard<'_, http::Extensions> {
+        // What a value's own clone or drop leaves behind is its own business.
         self.0.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -257,7 +252,7 @@ impl Conn {
     /// Resolves when the program closes the connection.
     #[cfg(feature = "serve")]
     pub(crate) async fn until_closing(&self) {
-        self.turned_until(|| self.interest() & Interest::CLOSING != 0).await;
+        self.turned_until(|| self.closing().is_some()).await;
     }
 
     /// Closes the connection at the deadline of a graceful shutdown.
@@ -276,7 +271,7 @@ impl Conn {
     /// It is known when [`Closed`](ConnState::Closed) is reported. A hijacked
     /// connection has it when its new owner has dropped the stream.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.lock().tracker.reason()
+        self.tracker().reason(self.0.failure.get().copied())
     }
 
     /// Resolves when the stream is really gone and its end has been reported,
@@ -314,7 +309,7 @@ impl Conn {
 
     /// Whether the connection is to be drained; see [`draining`](Self::draining).
     pub fn is_draining(&self) -> bool {
-        self.interest() & Interest::DRAINING != 0
+        self.tracker().is_draining()
     }
 
     /// Resolves when there is nothing to wait for in a graceful shutdown.
@@ -344,20 +339,20 @@ impl Conn {
 // === facts ===
 
 impl Conn {
-    /// Which facts would change anything now, as bits of
-    /// [`Interest`](crate::tracker::Interest).
     #[inline]
-    pub(crate) fn interest(&self) -> u16 {
-        self.0.interest.load(Ordering::Acquire)
+    pub(crate) fn tracker(&self) -> Tracker {
+        Tracker::from_u64(self.0.tracker.load(Ordering::Acquire))
     }
 
     /// How the stream has to end, if the program closes it.
+    #[inline]
     pub(crate) fn closing(&self) -> Option<Closing> {
-        self.lock().tracker.closing()
+        self.tracker().closing()
     }
 
     /// Takes a fact from the connection's own task. Returns whether that task
     /// is to be polled once more.
+    #[inline]
     pub(crate) fn tell(&self, fact: Fact) -> bool {
         match self.take(fact) {
             Effect::Wake => true,
@@ -369,8 +364,17 @@ impl Conn {
         }
     }
 
+    /// Reading or writing failed.
+    #[cold]
+    pub(crate) fn failed(&self, kind: io::ErrorKind) {
+        // The first one counts, as it does for the tracker.
+        let _ = self.0.failure.set(kind);
+        self.tell(Fact::Failed(kind));
+    }
+
     /// The layer was called for an HTTP/1 request. `None` if another layer was
     /// called for it before, or the connection is over.
+    #[inline]
     pub(crate) fn request_began(&self, request: Request) -> Option<Exchange> {
         match self.take(Fact::RequestBegan(request)) {
             Effect::Begun(exchange) => {
@@ -382,12 +386,16 @@ impl Conn {
     }
 
     /// A request reached the layer.
+    #[inline]
     pub(crate) fn count_request(&self) {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn response_ended(&self, exchange: Exchange, response: Response) {
-        self.tell_from_anywhere(Fact::ResponseEnded { exchange, response });
+        if self.take(Fact::ResponseEnded { exchange, response }) == Effect::Wake {
+            self.wake();
+        }
     }
 
     /// The end of the current request's body will be told.
@@ -409,67 +417,140 @@ impl Conn {
     fn tell_from_anywhere(&self, fact: Fact) -> bool {
         let wake = self.take(fact) == Effect::Wake;
         if wake {
-            let wakers = self.lock().wakers.clone();
-            wakers.into_iter().flatten().for_each(Waker::wake);
+            self.wake();
         }
         wake
     }
 
+    #[cold]
+    fn wake(&self) {
+        let wakers = self.wakers().clone();
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
     /// Remembers how to wake the task that waits for this side of the stream.
+    ///
+    /// Whoever wants it woken has told so in the tracker before it looks here.
+    /// So the task, which looks at the tracker after this, or is woken by what
+    /// it has put here, misses nothing.
     pub(crate) fn set_waker(&self, side: Side, waker: Waker) {
-        let previous = self.lock().wakers[side as usize].replace(waker);
+        let previous = self.wakers()[side as usize].replace(waker);
         drop(previous);
     }
 
-    fn take(&self, fact: Fact) -> Effect {
-        let mut guarded = self.lock();
-        let effect = guarded.tracker.on(fact);
-        self.0.interest.store(guarded.tracker.interest(), Ordering::Release);
-        if let Fact::Http1Began | Fact::Http2Began = fact {
-            self.0.protocol.store(guarded.tracker.protocol().to_u8(), Ordering::Release);
-        }
-        if guarded.tracker.has_news() {
-            self.report(guarded);
-        }
-        effect
+    fn wakers(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
+        self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reports what there is to report, unless someone is at it already: a
-    /// hook that causes a fact of its own connection, or another thread. They
-    /// find it when their hook returns.
-    fn report<'a>(&'a self, mut guarded: MutexGuard<'a, Guarded>) {
-        while let Some(state) = guarded.tracker.start_report() {
-            drop(guarded);
-            let now = now();
-            if state == ConnState::Closed {
-                self.note_work(now);
+    /// Takes a fact: the rules are applied to what was last known, and that is
+    /// replaced by what comes out, unless another thread was faster; then they
+    /// are applied to what it left.
+    ///
+    /// A state that comes of it is taken for reporting in the same step, so
+    /// that one thread and no other reports it. The step is a release, and an
+    /// acquire of the one before: whoever reports next, on whichever thread,
+    /// does so after all that the last hook call did.
+    #[inline(always)]
+    fn take(&self, fact: Fact) -> Effect {
+        let word = &self.0.tracker;
+        let mut before = word.load(Ordering::Acquire);
+        loop {
+            let mut tracker = Tracker::from_u64(before);
+            let effect = tracker.on(fact);
+            // Nearly all that passes in the middle of a request changes
+            // nothing, and costs no more than this.
+            let after = tracker.to_u64();
+            if after == before {
+                return effect;
             }
-            self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
-            call_hook(&*self.0.hook, self, state);
-            if state == ConnState::Hijacked {
-                self.0.turned.notify_waiters();
-            }
-            guarded = self.lock();
-            guarded.tracker.finish_report();
-        }
-        if guarded.tracker.is_finished() && !self.is_done() {
-            // From here on nothing keeps the connection's tasks alive.
-            let wakers = std::mem::take(&mut guarded.wakers);
-            self.0.done.store(true, Ordering::Release);
-            drop(guarded);
-            drop(wakers);
-            if let Some(registry) = self.0.registry.get() {
-                if self.state() == ConnState::Hijacked {
-                    registry.had_work_until(now());
+            match word.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    if let Some(state) = tracker.start_report() {
+                        self.report(state);
+                    } else if tracker.is_finished() {
+                        self.finish();
+                    }
+                    return effect;
                 }
-                registry.remove(self);
+                Err(now) => before = now,
             }
+        }
+    }
+
+    /// Reports a state that was taken for reporting, and what comes up
+    /// meanwhile: of a hook that causes a fact of its own connection, or from
+    /// another thread.
+    #[inline(never)]
+    fn report(&self, state: ConnState) {
+        if let Some(next) = self.report_one(state) {
+            self.report_more(next);
+        }
+    }
+
+    #[cold]
+    fn report_more(&self, mut state: ConnState) {
+        while let Some(next) = self.report_one(state) {
+            state = next;
+        }
+    }
+
+    /// Returns the state that has to be reported next.
+    #[inline(always)]
+    fn report_one(&self, state: ConnState) -> Option<ConnState> {
+        let now = now();
+        if state == ConnState::Closed {
+            self.note_work(now);
+        }
+        self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
+        call_hook(&*self.0.hook, self, state);
+        if state == ConnState::Hijacked {
             self.0.turned.notify_waiters();
         }
+        self.reported(state)
+    }
+
+    /// A hook call is over. Returns the state that has to be reported next.
+    #[inline]
+    fn reported(&self, state: ConnState) -> Option<ConnState> {
+        let word = &self.0.tracker;
+        let mut before = word.load(Ordering::Acquire);
+        loop {
+            let mut tracker = Tracker::from_u64(before);
+            tracker.finish_report(state);
+            let after = tracker.to_u64();
+            match word.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    if tracker.is_finished() {
+                        self.finish();
+                    }
+                    return tracker.start_report();
+                }
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// The stream is gone, and all has been reported.
+    #[cold]
+    fn finish(&self) {
+        if self.0.done.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // From here on nothing keeps the connection's tasks alive.
+        let wakers = std::mem::take(&mut *self.wakers());
+        drop(wakers);
+        if let Some(registry) = self.0.registry.get() {
+            if self.state() == ConnState::Hijacked {
+                registry.had_work_until(now());
+            }
+            registry.remove(self);
+        }
+        self.0.turned.notify_waiters();
     }
 
     /// The connection is about to be closed: tells the registry until when it
     /// had work. Before it can be seen there as closed, or be missed.
+    #[cold]
     fn note_work(&self, now: Instant) {
         let Some(registry) = self.0.registry.get() else { return };
         match self.state_and_since() {
@@ -477,11 +558,6 @@ impl Conn {
             (ConnState::Idle, since) => registry.had_work_until(since),
             _ => {}
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Guarded> {
-        // No user code runs under this lock, so there is nothing half done.
-        self.0.guarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -533,16 +609,20 @@ pub(crate) fn now() -> Instant {
 
 /// A state and the time since acceptance at which it was reported, so that the
 /// two are always of the same report.
-#[derive(Default)]
 struct AtomicStateSince(AtomicU64);
 
 impl AtomicStateSince {
+    /// `New`, since acceptance.
+    fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// The lowest bits are the state; the others are nanoseconds, which lasts
     /// for 73 years.
     const STATE_BITS: u32 = 3;
 
     fn store(&self, state: ConnState, since: Duration) {
-        let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        let nanoseconds = since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos());
         let value = nanoseconds << Self::STATE_BITS | u64::from(state.to_u8());
         self.0.store(value, Ordering::Release);
     }

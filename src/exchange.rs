@@ -129,8 +129,14 @@ impl Upgradable {
 /// Whether `Connection: close` is said (RFC 9112, section 9.6).
 #[inline]
 fn says_close(headers: &HeaderMap) -> bool {
-    // Hardly anyone says anything, and this look-up is the cheaper one.
-    headers.contains_key(&CONNECTION) && names_close(headers)
+    // Hardly anyone says anything, and of a few names to look at each is
+    // cheaper than to look one up.
+    let says = if headers.len() <= 8 {
+        headers.keys().any(|name| name == CONNECTION)
+    } else {
+        headers.contains_key(&CONNECTION)
+    };
+    says && names_close(headers)
 }
 
 #[cold]

@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use crate::conn::Side;
 use crate::hook::Hook;
 use crate::tracker::wire::Wire;
-use crate::tracker::{Closing, Fact, Interest};
+use crate::tracker::{Closing, Fact};
 use crate::{Address, Conn};
 
 /// How often a client that is given time is read from before other tasks have
@@ -147,7 +147,7 @@ impl<T: AsyncRead> AsyncRead for ConnIo<T> {
                 [] => this.sensor.tell(Fact::ReadClosed),
                 bytes => this.sensor.read(bytes, cx),
             },
-            Poll::Ready(Err(error)) => this.sensor.tell(Fact::Failed(error.kind())),
+            Poll::Ready(Err(error)) => this.sensor.conn.failed(error.kind()),
         }
         result
     }
@@ -188,7 +188,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
         let result = write(closing, || this.stream.poll_flush(cx));
         match &result {
             Poll::Ready(Ok(())) => this.sensor.flushed(cx),
-            Poll::Ready(Err(error)) => this.sensor.tell(Fact::Failed(error.kind())),
+            Poll::Ready(Err(error)) => this.sensor.conn.failed(error.kind()),
             Poll::Pending => this.sensor.waits(Side::Write, cx),
         }
         result
@@ -282,6 +282,11 @@ impl Sensor {
     fn set_waker(&mut self, side: Side, cx: &Context<'_>) {
         self.wakers[side as usize] = Some(cx.waker().clone());
         self.conn.set_waker(side, cx.waker().clone());
+        // Whoever wanted a poll a moment ago may have woken the task that
+        // waited before.
+        if self.conn.tracker().wants_poll() {
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// The stream is about to be used. Returns how it has to end, if it has.
@@ -292,30 +297,33 @@ impl Sensor {
         if self.wakers[side as usize].is_none() {
             self.set_waker(side, cx);
         }
-        let interest = self.conn.interest();
-        if interest & (Interest::USED | Interest::CLOSING) == 0 {
+        if self.conn.tracker().is_undisturbed() {
             return None;
         }
-        if interest & Interest::USED != 0 {
-            self.tell(Fact::Used);
-        }
+        self.tell(Fact::Used);
         self.conn.closing()
     }
 
     #[inline]
     fn read(&mut self, bytes: &[u8], cx: &Context<'_>) {
-        let Self { conn, wire, .. } = self;
-        let mut wake = false;
-        wire.read(bytes, conn.interest(), |fact| wake |= conn.tell(fact));
+        let wake =
+            if self.wire.is_plain() { self.conn.tell(Fact::Read) } else { self.follow_read(bytes) };
         if wake {
             cx.waker().wake_by_ref();
         }
     }
 
+    fn follow_read(&mut self, bytes: &[u8]) -> bool {
+        let Self { conn, wire, .. } = self;
+        let mut wake = false;
+        wire.read(bytes, |fact| wake |= conn.tell(fact));
+        wake
+    }
+
     #[inline]
     fn read_pending(&mut self, cx: &Context<'_>) {
         self.waits(Side::Read, cx);
-        if self.conn.interest() & Interest::READ_PENDING != 0 && self.conn.tell(Fact::ReadPending) {
+        if self.conn.tell(Fact::ReadPending) {
             cx.waker().wake_by_ref();
         }
     }
@@ -329,37 +337,58 @@ impl Sensor {
     ) {
         match result {
             Poll::Ready(Ok(length)) => self.written(bufs, *length),
-            Poll::Ready(Err(error)) => self.tell(Fact::Failed(error.kind())),
+            Poll::Ready(Err(error)) => self.conn.failed(error.kind()),
             Poll::Pending => self.waits(Side::Write, cx),
         }
     }
 
     /// `length` bytes of `bufs` were taken by the stream.
     #[inline]
-    fn written<'a>(&mut self, bufs: impl IntoIterator<Item = &'a [u8]>, mut length: usize) {
+    fn written<'a>(&mut self, bufs: impl IntoIterator<Item = &'a [u8]>, length: usize) {
+        if length == 0 {
+        } else if self.wire.is_plain() {
+            self.wire.written_plain();
+            self.conn.tell(Fact::Written);
+        } else {
+            self.follow_written(bufs, length);
+        }
+    }
+
+    fn follow_written<'a>(
+        &mut self,
+        bufs: impl IntoIterator<Item = &'a [u8]>,
+        mut length: usize,
+    ) {
         let Self { conn, wire, .. } = self;
         for buf in bufs {
-            if length == 0 {
-                break;
-            }
             // A stream that claims to have taken more than it was given is
             // not believed.
             let taken = &buf[..length.min(buf.len())];
             length -= taken.len();
-            wire.written(taken, conn.interest(), |fact| {
+            wire.written(taken, |fact| {
                 conn.tell(fact);
             });
+            if length == 0 {
+                break;
+            }
         }
     }
 
     #[inline]
     fn flushed(&mut self, cx: &Context<'_>) {
-        let Self { conn, wire, .. } = self;
-        let mut wake = false;
-        wire.flushed(conn.interest(), |fact| wake |= conn.tell(fact));
+        let wake = if self.wire.is_plain() {
+            let bytes = self.wire.take_unflushed();
+            self.conn.tell(Fact::Flushed { bytes })
+        } else {
+            self.follow_flushed()
+        };
         if wake {
             cx.waker().wake_by_ref();
         }
+    }
+
+    fn follow_flushed(&mut self) -> bool {
+        self.wire.flushed().is_some_and(|fact| self.conn.tell(fact))
     }
 }
 

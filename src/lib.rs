@@ -211,6 +211,7 @@ mod listener;
 mod serve;
 mod service;
 mod state;
+mod sync;
 mod tracker;
 
 pub use address::Address;

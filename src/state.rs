@@ -23,6 +23,7 @@ use std::fmt;
 /// assert!(!ConnState::Idle.is_terminal());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum ConnState {
     /// The connection has been accepted and has sent nothing yet.
     ///
@@ -45,7 +46,7 @@ pub enum ConnState {
     ///
     /// Terminal: nothing is reported after it, [`Closed`](Self::Closed)
     /// included.
-    Hijacked,
+    Hijacked = Self::TERMINAL,
 
     /// The connection is over and its socket closed.
     ///
@@ -81,17 +82,22 @@ impl ConnState {
         }
     }
 
+    /// In three bits, of which the highest says whether the state is terminal.
+    #[inline(always)]
     pub(crate) const fn to_u8(self) -> u8 {
         self as u8
     }
 
+    pub(crate) const TERMINAL: u8 = 4;
+
     /// The inverse of [`to_u8`](Self::to_u8).
+    #[inline(always)]
     pub(crate) const fn from_u8(value: u8) -> Self {
         match value {
             0 => Self::New,
             1 => Self::Active,
             2 => Self::Idle,
-            3 => Self::Hijacked,
+            Self::TERMINAL => Self::Hijacked,
             _ => Self::Closed,
         }
     }

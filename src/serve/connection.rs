@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 
 use super::tls::Transport;
-use crate::tracker::{Closing, Fact, Interest};
+use crate::tracker::{Closing, Fact};
 use crate::{Conn, ConnState, Handshake, Protocol, diagnostics};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -98,13 +98,12 @@ async fn drive(conn: &Conn, http: impl Graceful) -> Result<(), BoxError> {
         }
         let poll = http.as_mut().poll(cx);
         if poll.is_pending() {
-            if conn.interest() & Interest::WAITING != 0 && conn.tell(Fact::Waiting) {
+            if conn.tell(Fact::Waiting) {
                 cx.waker().wake_by_ref();
             }
             // As a rule hyper has been told by its stream. But there are times
             // when it does not touch it.
-            if conn.interest() & Interest::CLOSING != 0 && conn.closing() == Some(Closing::Abruptly)
-            {
+            if conn.closing() == Some(Closing::Abruptly) {
                 return Poll::Ready(Err("the program has closed the connection".into()));
             }
         }

@@ -7,6 +7,9 @@
 //!
 //! - This file holds the states themselves and HTTP/1, whose requests are
 //!   told by the layer and whose bytes are told by the I/O.
+//! - [`fact`] lists what can happen, and [`Effect`] what the teller has to do.
+//! - [`word`] packs what is known of a connection into one word, which threads
+//!   share without a lock. So every rule is a function of that word alone.
 //! - [`wire`] finds out which protocol the bytes are, and makes facts of them.
 //! - [`http2`] follows HTTP/2 frames and the streams they open and close.
 //!
@@ -33,315 +36,102 @@
 //! connections, and for a plain request (no body, HTTP/1.1, no `Connection:
 //! close` on either side, no end of file) the flush alone is enough.
 
+mod fact;
 pub(crate) mod http2;
+mod reason;
 pub(crate) mod wire;
+mod word;
 
 use std::io;
 
+use self::reason::Reason;
+use self::word::{Flag, Stage, Word};
 use crate::close::CloseReason;
 use crate::state::{ConnState, Protocol};
 
-/// Something that happened to a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fact {
-    /// The bytes read are not HTTP/2's preface, or were not answered as such.
-    Http1Began,
-    /// The client's whole preface has been read and the server has written its
-    /// SETTINGS (RFC 9113, section 3.4).
-    Http2Began,
-
-    /// HTTP/1: bytes were read.
-    Read,
-    /// HTTP/1: a read was asked for, and there was nothing.
-    ReadPending,
-    /// The client has closed its side.
-    ReadClosed,
-    /// Reading or writing failed.
-    Failed(io::ErrorKind),
-    /// The server shuts the stream down.
-    ShutDown,
-    /// HTTP/1: the first bytes of an answer were written, `by_handler` if they
-    /// cannot be an error answer of hyper's own.
-    Answering { by_handler: bool },
-    /// HTTP/1: bytes were written.
-    Written,
-    /// HTTP/1: all that was written is in the socket; `bytes` if anything was
-    /// written since the flush before.
-    Flushed { bytes: bool },
-    /// The stream is about to be read, written, flushed or shut down.
-    Used,
-
-    /// HTTP/1: the layer was called.
-    RequestBegan(Request),
-    /// HTTP/1: the body of the request being served is followed: its end will
-    /// be told.
-    #[cfg_attr(not(feature = "axum"), allow(dead_code))]
-    RequestBodyFollowed,
-    /// HTTP/1: the followed body of a request ended or was dropped.
-    #[cfg_attr(not(feature = "axum"), allow(dead_code))]
-    RequestBodyEnded { exchange: Exchange, read_to_end: bool },
-    /// HTTP/1: the response body ended or was dropped, or the response future
-    /// was.
-    ResponseEnded { exchange: Exchange, response: Response },
-
-    /// HTTP/1: a handler or its response body panicked.
-    HandlerPanicked,
-
-    /// HTTP/2: the number of open streams went from zero to one.
-    StreamsOpened,
-    /// HTTP/2: the number of open streams went from one to zero.
-    StreamsClosed,
-
-    /// HTTP/2: the server said GOAWAY with an error code.
-    ProtocolError,
-    /// The stream's TLS handshake is under way.
-    HandshakeBegan,
-    /// It is done.
-    HandshakeDone,
-    /// The connection's future belongs to this crate, which will tell when it
-    /// waits ([`Fact::Waiting`]).
-    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
-    Owned,
-    /// The connection's future was polled, and waits.
-    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
-    Waiting,
-
-    /// The program wants the connection closed.
-    Close(CloseReason),
-    /// The program wants the connection closed if it is idle.
-    CloseIfIdle,
-    /// The program wants the connection closed when it has nothing to do.
-    Drain,
-
-    /// The stream was taken out of the instrumentation.
-    Taken,
-    /// The stream was dropped.
-    Gone,
-}
-
-/// What the layer knows of a request when it begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    /// The request has a body that has not been read to its end.
-    pub(crate) has_body: bool,
-    /// HTTP/1.1 without `Connection: close`.
-    pub(crate) may_persist: bool,
-}
-
-/// What the layer knows of a response when it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Response {
-    /// There was no `Connection: close`.
-    pub(crate) may_persist: bool,
-    /// It hands the stream over: a 101 or a 2xx to CONNECT, to a request that
-    /// could be upgraded.
-    pub(crate) upgraded: bool,
-}
-
-/// Which request of its connection a fact is about. The number wraps.
-pub(crate) type Exchange = u32;
-
-/// What the shell that told a fact has to do at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Effect {
-    /// Nothing.
-    None,
-    /// Wake the connection's tasks.
-    Wake,
-    /// The request is counted under this number; its end has to be told. Not
-    /// given to a second layer around the same request.
-    Begun(Exchange),
-    /// A handler answers, and no layer was ever called.
-    LayerMissing,
-}
-
-/// The facts about reading and writing that would change anything now, and
-/// what the shells have to do differently.
-///
-/// The shells ask before they take the connection's lock: in the middle of a
-/// request nearly everything that passes is of no interest. Facts that are
-/// rare are always welcome.
-pub(crate) struct Interest;
-
-impl Interest {
-    pub(crate) const READ: u16 = 1 << 0;
-    pub(crate) const READ_PENDING: u16 = 1 << 1;
-    /// A flush that carried bytes.
-    pub(crate) const FLUSHED_BYTES: u16 = 1 << 2;
-    /// Any flush.
-    pub(crate) const FLUSHED: u16 = 1 << 3;
-    pub(crate) const USED: u16 = 1 << 4;
-    pub(crate) const WRITTEN: u16 = 1 << 8;
-    pub(crate) const WAITING: u16 = 1 << 5;
-    /// The stream has to end: see [`Closing`].
-    pub(crate) const CLOSING: u16 = 1 << 6;
-    /// The connection has to end when it has nothing to do.
-    pub(crate) const DRAINING: u16 = 1 << 7;
-}
-
-/// How a stream that the program closes has to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closing {
-    /// Nothing is under way: reads are at their end, and what has been written
-    /// reaches the client.
-    Gently,
-    /// Everything fails.
-    Abruptly,
-}
-
-/// Where an HTTP/1 connection is between two reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// No request is with the handler.
-    Between,
-    /// The layer was called, and the answer is not all in the socket.
-    Serving(Serving),
-    /// The answer is in the socket; a read will show that the connection is
-    /// kept. `drains` if the next read may be for the rest of the request.
-    Settling { drains: bool },
-    /// The answer to an upgrade is in the socket; whoever uses the stream now
-    /// is its new owner.
-    HandOver,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Serving {
-    exchange: Exchange,
-    response_open: bool,
-    request_body_open: bool,
-    /// The request has a body of which nobody said that it was read to its end.
-    maybe_unread: bool,
-    may_persist: bool,
-    upgraded: bool,
-    /// Bytes of the answer have been flushed.
-    flushed: bool,
-}
-
-impl Serving {
-    fn is_over(&self) -> bool {
-        !self.response_open && !self.request_body_open
-    }
-}
+pub(crate) use self::fact::{Effect, Exchange, Fact, Request, Response};
+pub(crate) use self::word::Closing;
 
 /// One connection's state, and the states that have still to be reported.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tracker {
-    state: ConnState,
-    stage: Stage,
-    protocol: Protocol,
-    exchange: Exchange,
-    /// This connection was kept after an answer, so the server keeps
-    /// connections.
-    kept: bool,
-    /// The end of file was read, or the server shut down: there is no next
-    /// request to be idle for.
-    ending: bool,
-    /// A layer was called at least once.
-    layered: bool,
-    /// The server writes something before any layer was called for what was
-    /// read: hyper's own answer to a request that it does not take.
-    refused: bool,
-    handshaking: bool,
-    owned: bool,
-    draining: bool,
-    closing: Option<Closing>,
-    reason: Option<CloseReason>,
-    gone: bool,
-
-    reported: Option<ConnState>,
-    /// How many states lie between `reported` and `state`. The way from one to
-    /// the other is given by the diagram, so the number says it all.
-    unreported: u32,
-    reporting: bool,
+    word: Word,
+    /// What whoever told the last fact has to report.
+    due: Option<ConnState>,
 }
 
 impl Tracker {
     /// A connection that was just accepted; `New` is to be reported.
     pub(crate) fn new() -> Self {
-        Self {
-            state: ConnState::New,
-            stage: Stage::Between,
-            protocol: Protocol::Unknown,
-            exchange: 0,
-            kept: false,
-            ending: false,
-            layered: false,
-            refused: false,
-            handshaking: false,
-            owned: false,
-            draining: false,
-            closing: None,
-            reason: None,
-            gone: false,
-            reported: None,
-            unreported: 1,
-            reporting: false,
-        }
+        let mut word = Word::new();
+        word.put(Flag::Reporting, true);
+        Self { word, due: Some(ConnState::New) }
     }
 
-    pub(crate) fn protocol(&self) -> Protocol {
-        self.protocol
+    /// What others have to know of it: all but what is for the caller to
+    /// report.
+    #[inline(always)]
+    pub(crate) const fn to_u64(self) -> u64 {
+        self.word.to_u64()
+    }
+
+    /// The inverse of [`to_u64`](Self::to_u64).
+    #[inline(always)]
+    pub(crate) const fn from_u64(word: u64) -> Self {
+        Self { word: Word::from_u64(word), due: None }
+    }
+
+    pub(crate) fn protocol(self) -> Protocol {
+        self.word.protocol()
     }
 
     /// How the stream has to end, if the program closes it.
-    pub(crate) fn closing(&self) -> Option<Closing> {
-        self.closing
+    #[inline]
+    pub(crate) fn closing(self) -> Option<Closing> {
+        self.word.closing()
     }
 
-    /// Why the connection ended, once it has.
-    pub(crate) fn reason(&self) -> Option<CloseReason> {
-        self.reason.filter(|_| self.gone)
+    /// The connection has to end when it has nothing to do.
+    pub(crate) fn is_draining(self) -> bool {
+        self.word.has(Flag::Draining)
     }
 
-    /// There is something to report, or the end to see to.
-    pub(crate) fn has_news(&self) -> bool {
-        (self.unreported > 0 && !self.reporting) || self.gone
+    /// Nothing has to be done differently when the stream is used.
+    #[inline]
+    pub(crate) fn is_undisturbed(self) -> bool {
+        !self.word.is_closing() && !self.word.at(Stage::HandOver)
+    }
+
+    /// A task that polls the stream has something to do that nothing in the
+    /// stream would wake it for.
+    pub(crate) fn wants_poll(self) -> bool {
+        let unflushed = self.word.at(Stage::Serving) && self.part_ended() == Effect::Wake;
+        unflushed || self.closing().is_some()
+    }
+
+    /// Why the connection ended, once it has. `failure` is the kind of the
+    /// first error of its stream.
+    pub(crate) fn reason(self, failure: Option<io::ErrorKind>) -> Option<CloseReason> {
+        let reason = self.word.reason().filter(|_| self.word.has(Flag::Gone))?;
+        Some(reason.with_kind(failure.unwrap_or(io::ErrorKind::Other)))
     }
 
     /// The stream is gone, or out of sight, and all has been reported.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.gone && self.unreported == 0 && !self.reporting
-    }
-
-    /// Which facts would change anything now, and what the shells have to do
-    /// differently, as bits of [`Interest`].
-    pub(crate) fn interest(&self) -> u16 {
-        let mut interest = 0;
-        if self.draining {
-            interest |= Interest::DRAINING;
-        }
-        if self.gone {
-            return interest;
-        }
-        if self.closing.is_some() {
-            interest |= Interest::CLOSING;
-        }
-        if self.state.is_terminal() || self.protocol == Protocol::Http2 {
-            return interest;
-        }
-        interest
-            | match self.stage {
-                Stage::Between if self.state != ConnState::Active => Interest::READ,
-                Stage::Between if self.layered && !self.refused => Interest::WRITTEN,
-                Stage::Between => 0,
-                Stage::Serving(serving) if !serving.flushed => Interest::FLUSHED_BYTES,
-                Stage::Serving(serving) if serving.is_over() => Interest::FLUSHED,
-                Stage::Serving(_) => 0,
-                Stage::Settling { .. } => {
-                    Interest::READ | Interest::READ_PENDING | Interest::WAITING
-                }
-                Stage::HandOver => Interest::USED,
-            }
+    #[inline]
+    pub(crate) fn is_finished(self) -> bool {
+        self.word.has(Flag::Gone) && self.word.unreported() == 0 && !self.word.has(Flag::Reporting)
     }
 
     /// Takes a fact. A fact that has no meaning where the connection stands
     /// changes nothing.
-    #[inline]
+    // Inlined, because those who tell a fact know which one it is.
+    #[inline(always)]
     pub(crate) fn on(&mut self, fact: Fact) -> Effect {
-        if self.gone {
+        if self.word.has(Flag::Gone) {
             // For those who still wait to hear of it.
-            self.draining |= fact == Fact::Drain;
+            if fact == Fact::Drain {
+                self.word.put(Flag::Draining, true);
+            }
             return Effect::None;
         }
         match fact {
@@ -349,92 +139,94 @@ impl Tracker {
             Fact::Taken => {
                 // Go can only hijack while a request is active, and so the
                 // diagram has no other way to get there.
-                if !self.state.is_terminal() {
+                if !self.word.is_terminal() {
                     self.go_active();
                 }
                 self.leave(ConnState::Hijacked);
             }
-            Fact::Close(reason) => return self.close(reason),
-            Fact::CloseIfIdle if self.state == ConnState::Idle => {
-                return self.close(CloseReason::ClosedByProgram);
+            Fact::Close(reason) => return self.close(reason.into()),
+            Fact::CloseIfIdle if self.word.is(ConnState::Idle) => {
+                return self.close(Reason::ClosedByProgram);
             }
             Fact::CloseIfIdle => {}
             Fact::Drain => return self.drain(),
-            Fact::ReadClosed => self.end(CloseReason::PeerClosed),
-            Fact::Failed(kind) => self.end(CloseReason::of_io(kind)),
-            Fact::ShutDown if self.refused => self.end(CloseReason::ProtocolError),
-            Fact::ShutDown if self.draining => self.end(CloseReason::ShutdownDrained),
-            Fact::ShutDown => self.end(CloseReason::ServerClosed),
-            Fact::ProtocolError => {
-                self.reason.get_or_insert(CloseReason::ProtocolError);
-            }
-            Fact::HandlerPanicked => {
-                self.reason.get_or_insert(CloseReason::HandlerPanicked);
-            }
-            Fact::HandshakeBegan => self.handshaking = true,
-            Fact::HandshakeDone => self.handshaking = false,
-            Fact::Owned => self.owned = true,
+            Fact::ReadClosed => self.end(Reason::PeerClosed),
+            Fact::Failed(kind) => self.end(CloseReason::of_io(kind).into()),
+            Fact::ShutDown if self.word.has(Flag::Refused) => self.end(Reason::ProtocolError),
+            Fact::ShutDown if self.word.has(Flag::Draining) => self.end(Reason::ShutdownDrained),
+            Fact::ShutDown => self.end(Reason::ServerClosed),
+            Fact::ProtocolError => self.blame(Reason::ProtocolError),
+            Fact::HandlerPanicked => self.blame(Reason::HandlerPanicked),
+            Fact::HandshakeBegan => self.word.put(Flag::Handshaking, true),
+            Fact::HandshakeDone => self.word.put(Flag::Handshaking, false),
+            Fact::Owned => self.word.put(Flag::Owned, true),
 
             // From here on the states, of which a hijacked stream has no more.
-            _ if self.state.is_terminal() => {}
+            _ if self.word.is_terminal() => {}
 
             // HTTP/2 is told by its streams alone.
-            Fact::StreamsOpened if self.protocol == Protocol::Http2 => self.go_active(),
-            Fact::StreamsClosed if self.protocol == Protocol::Http2 => return self.go_idle(),
-            _ if self.protocol == Protocol::Http2 => {}
+            Fact::StreamsOpened if self.word.is_http2() => self.go_active(),
+            Fact::StreamsClosed if self.word.is_http2() => return self.go_idle(),
+            _ if self.word.is_http2() => {}
             Fact::StreamsOpened | Fact::StreamsClosed => {}
 
-            Fact::Http1Began => self.protocol = Protocol::Http1,
             // A connection does not change its protocol.
-            Fact::Http2Began if self.protocol == Protocol::Http1 => {}
+            Fact::Http2Began if self.protocol() == Protocol::Http1 => {}
             Fact::Http2Began => {
-                self.protocol = Protocol::Http2;
-                self.stage = Stage::Between;
+                self.word.set_protocol(Protocol::Http2);
+                self.word.set_stage(Stage::Between);
                 self.go_active();
                 return self.go_idle();
             }
+            Fact::Http1Began => self.word.set_protocol(Protocol::Http1),
 
             // From here on HTTP/1.
             Fact::Answering { by_handler } => {
-                if !self.layered {
-                    self.refused = !by_handler;
+                if !self.word.has(Flag::Layered) {
+                    self.word.put(Flag::Refused, !by_handler);
                     return if by_handler { Effect::LayerMissing } else { Effect::None };
                 }
             }
-            Fact::Written => self.refused |= self.stage == Stage::Between,
+            Fact::Written => {
+                if self.word.at(Stage::Between) && self.word.has(Flag::Layered) {
+                    self.word.put(Flag::Refused, true);
+                }
+            }
             Fact::Read => return self.read(),
             Fact::ReadPending => return self.read_pending(),
             Fact::Waiting => return self.waiting(),
             Fact::Flushed { bytes } => return self.flushed(bytes),
             Fact::Used => {
-                if self.stage == Stage::HandOver {
-                    self.stage = Stage::Between;
+                if self.word.at(Stage::HandOver) {
+                    self.word.set_stage(Stage::Between);
                     self.go(ConnState::Hijacked);
                 }
             }
             Fact::RequestBegan(request) => return self.request_began(request),
             Fact::RequestBodyFollowed => {
-                if let Stage::Serving(serving) = &mut self.stage {
-                    serving.request_body_open = true;
-                    return Effect::Begun(serving.exchange);
+                if self.word.at(Stage::Serving) {
+                    self.word.put(Flag::RequestBodyOpen, true);
+                    return Effect::Begun(self.word.exchange());
                 }
             }
             Fact::RequestBodyEnded { exchange, read_to_end } => {
-                return self.part_ended(exchange, |serving| {
-                    let was_open = serving.request_body_open;
-                    serving.request_body_open = false;
-                    serving.maybe_unread &= !read_to_end;
-                    was_open
-                });
+                if self.serves(exchange, Flag::RequestBodyOpen) {
+                    self.word.put(Flag::RequestBodyOpen, false);
+                    if read_to_end {
+                        self.word.put(Flag::MaybeUnread, false);
+                    }
+                    return self.part_ended();
+                }
             }
             Fact::ResponseEnded { exchange, response } => {
-                return self.part_ended(exchange, |serving| {
-                    let was_open = serving.response_open;
-                    serving.response_open = false;
-                    serving.may_persist &= response.may_persist;
-                    serving.upgraded = response.upgraded;
-                    was_open
-                });
+                if self.serves(exchange, Flag::ResponseOpen) {
+                    self.word.put(Flag::ResponseOpen, false);
+                    if !response.may_persist {
+                        self.word.put(Flag::MayPersist, false);
+                    }
+                    self.word.put(Flag::Upgraded, response.upgraded);
+                    return self.part_ended();
+                }
             }
         }
         Effect::None
@@ -442,154 +234,180 @@ impl Tracker {
 
     /// The stream is gone, or out of sight.
     fn leave(&mut self, state: ConnState) {
-        self.gone = true;
-        self.reason.get_or_insert(if self.handshaking {
-            CloseReason::HandshakeFailed
+        self.word.put(Flag::Gone, true);
+        self.blame(if self.word.has(Flag::Handshaking) {
+            Reason::HandshakeFailed
         } else {
-            CloseReason::Aborted
+            Reason::Aborted
         });
-        if !self.state.is_terminal() {
+        if !self.word.is_terminal() {
             self.go(state);
         }
     }
 
+    /// This is why the connection ends, if nothing was before.
+    fn blame(&mut self, reason: Reason) {
+        self.word.set_reason(self.word.reason().or(Some(reason)));
+    }
+
+    /// It was not for this reason that it ended, if it was said to be.
+    #[inline]
+    fn absolve(&mut self, reason: Reason) {
+        if self.word.reason() == Some(reason) {
+            self.word.set_reason(None);
+        }
+    }
+
     /// There will be no further request.
-    fn end(&mut self, reason: CloseReason) {
-        self.reason.get_or_insert(reason);
-        self.ending = true;
-        if let Stage::Settling { .. } = self.stage {
-            self.stage = Stage::Between;
+    fn end(&mut self, reason: Reason) {
+        self.blame(reason);
+        self.word.put(Flag::Ending, true);
+        if self.word.at(Stage::Settling) {
+            self.word.set_stage(Stage::Between);
         }
     }
 
     /// The program closes the connection, whatever it is doing.
-    fn close(&mut self, reason: CloseReason) -> Effect {
-        if self.reason == Some(CloseReason::ShutdownDrained) {
-            self.reason = None;
-        }
-        self.reason.get_or_insert(reason);
-        self.closing = Some(match (self.state, reason) {
-            (_, CloseReason::ShutdownForced) => Closing::Abruptly,
+    fn close(&mut self, reason: Reason) -> Effect {
+        self.absolve(Reason::ShutdownDrained);
+        self.blame(reason);
+        let closing = match (self.word.state(), reason) {
+            (_, Reason::ShutdownForced) => Closing::Abruptly,
             (ConnState::New | ConnState::Idle, _) => Closing::Gently,
             // Waiting to be closed already, but for the report of it.
-            _ if self.closing == Some(Closing::Gently) => Closing::Gently,
+            _ if self.closing() == Some(Closing::Gently) => Closing::Gently,
             _ => Closing::Abruptly,
-        });
+        };
+        self.word.set_closing(Some(closing));
         Effect::Wake
     }
 
     /// The program closes the connection as soon as it has nothing to do.
     fn drain(&mut self) -> Effect {
-        self.draining = true;
-        match self.state {
-            ConnState::New | ConnState::Idle => self.close(CloseReason::ShutdownDrained),
+        self.word.put(Flag::Draining, true);
+        match self.word.state() {
+            ConnState::New | ConnState::Idle => self.close(Reason::ShutdownDrained),
             // The future of the connection, if it is ours, is told.
             _ => Effect::Wake,
         }
     }
 
+    #[inline]
     fn read(&mut self) -> Effect {
-        match self.stage {
+        match self.word.stage() {
             Stage::Between => self.go_active(),
-            Stage::Settling { drains: false } => return self.went_on(),
             // More of the request that was answered, as far as can be told.
-            Stage::Settling { drains: true } => {}
-            Stage::Serving(_) | Stage::HandOver => {}
+            Stage::Settling if self.word.has(Flag::MaybeUnread) => {}
+            Stage::Settling => return self.went_on(),
+            Stage::Serving | Stage::HandOver => {}
         }
         Effect::None
     }
 
+    #[inline]
     fn read_pending(&mut self) -> Effect {
-        match self.stage {
-            Stage::Settling { drains: true } => {
-                self.stage = Stage::Settling { drains: false };
-                // The end of this very poll will tell.
-                if self.owned { Effect::None } else { Effect::Wake }
-            }
-            Stage::Settling { drains: false } => self.settled(),
-            Stage::Between | Stage::Serving(_) | Stage::HandOver => Effect::None,
+        if !self.word.at(Stage::Settling) {
+            return Effect::None;
         }
+        if !self.word.has(Flag::MaybeUnread) {
+            return self.settled();
+        }
+        self.word.put(Flag::MaybeUnread, false);
+        // The end of this very poll will tell.
+        if self.word.has(Flag::Owned) { Effect::None } else { Effect::Wake }
     }
 
     /// A poll of the connection's future is over, and it did not shut down.
+    #[inline]
     fn waiting(&mut self) -> Effect {
-        match self.stage {
-            Stage::Settling { drains: false } => self.settled(),
-            _ => Effect::None,
+        if self.word.at(Stage::Settling) && !self.word.has(Flag::MaybeUnread) {
+            return self.settled();
         }
+        Effect::None
     }
 
+    #[inline]
     fn flushed(&mut self, bytes: bool) -> Effect {
-        let Stage::Serving(serving) = &mut self.stage else {
-            return Effect::None;
-        };
-        serving.flushed |= bytes;
-        if !serving.flushed || !serving.is_over() {
+        if !self.word.at(Stage::Serving) {
             return Effect::None;
         }
-        let serving = *serving;
-        if serving.upgraded {
-            self.stage = Stage::HandOver;
+        if bytes {
+            self.word.put(Flag::Flushed, true);
+        }
+        if !self.word.has(Flag::Flushed) || !self.is_over() {
+            return Effect::None;
+        }
+        let unread = self.word.has(Flag::MaybeUnread);
+        if self.word.has(Flag::Upgraded) {
+            self.word.set_stage(Stage::HandOver);
             Effect::None
-        } else if self.ending {
-            self.stage = Stage::Between;
+        } else if self.word.has(Flag::Ending) {
+            self.word.set_stage(Stage::Between);
             Effect::None
-        } else if self.kept && serving.may_persist && !serving.maybe_unread {
+        } else if self.word.has(Flag::Kept) && self.word.has(Flag::MayPersist) && !unread {
             self.settled()
         } else {
-            self.stage = Stage::Settling { drains: serving.maybe_unread };
-            if self.owned && !serving.maybe_unread { Effect::None } else { Effect::Wake }
+            self.word.set_stage(Stage::Settling);
+            if self.word.has(Flag::Owned) && !unread { Effect::None } else { Effect::Wake }
         }
     }
 
+    #[inline]
     fn request_began(&mut self, request: Request) -> Effect {
-        match self.stage {
+        match self.word.stage() {
             Stage::Between => self.go_active(),
             // hyper reads no request before it has answered the one before,
             // so this is a second layer around the same one.
-            Stage::Serving(serving) if serving.response_open => return Effect::None,
+            Stage::Serving if self.word.has(Flag::ResponseOpen) => return Effect::None,
+            // The stream is not hyper's any more.
+            Stage::Serving if self.word.has(Flag::Upgraded) => return Effect::None,
+            Stage::HandOver => return Effect::None,
             // hyper went on to the next request (it was already in the
             // buffer), which shows that it keeps the connection.
-            Stage::Serving(Serving { upgraded: false, .. }) | Stage::Settling { .. } => {
+            Stage::Serving | Stage::Settling => {
                 let _ = self.went_on();
             }
-            // The stream is not hyper's any more.
-            Stage::Serving(_) | Stage::HandOver => return Effect::None,
         }
-        self.layered = true;
-        self.exchange = self.exchange.wrapping_add(1);
-        self.stage = Stage::Serving(Serving {
-            exchange: self.exchange,
-            response_open: true,
-            request_body_open: false,
-            maybe_unread: request.has_body,
-            may_persist: request.may_persist,
-            upgraded: false,
-            flushed: false,
-        });
-        Effect::Begun(self.exchange)
+        self.word.put(Flag::Layered, true);
+        self.word.set_stage(Stage::Serving);
+        self.word.put(Flag::ResponseOpen, true);
+        self.word.put(Flag::RequestBodyOpen, false);
+        self.word.put(Flag::MaybeUnread, request.has_body);
+        self.word.put(Flag::MayPersist, request.may_persist);
+        self.word.put(Flag::Upgraded, false);
+        self.word.put(Flag::Flushed, false);
+        Effect::Begun(self.word.next_exchange())
     }
 
-    /// A part of the exchange ended: its request body or its response. `end`
-    /// says whether that part was open.
-    fn part_ended(&mut self, exchange: Exchange, end: impl FnOnce(&mut Serving) -> bool) -> Effect {
-        let Stage::Serving(serving) = &mut self.stage else {
-            return Effect::None;
-        };
-        if serving.exchange != exchange || !end(serving) {
-            return Effect::None;
-        }
+    /// Whether this request is being served, and this part of it open.
+    #[inline]
+    fn serves(&self, exchange: Exchange, part: Flag) -> bool {
+        self.word.at(Stage::Serving) && self.word.exchange() == exchange && self.word.has(part)
+    }
+
+    /// Whether the request that is served is, but for flushing.
+    #[inline]
+    fn is_over(&self) -> bool {
+        !self.word.has(Flag::ResponseOpen) && !self.word.has(Flag::RequestBodyOpen)
+    }
+
+    /// The request's body or its response ended.
+    #[inline]
+    fn part_ended(&self) -> Effect {
         // If this happened outside of the connection's task and the answer is
         // in the socket already, then nothing else would make hyper flush.
-        if serving.flushed && serving.is_over() { Effect::Wake } else { Effect::None }
+        if self.word.has(Flag::Flushed) && self.is_over() { Effect::Wake } else { Effect::None }
     }
 
     /// The connection was kept after an answer.
+    #[inline]
     fn settled(&mut self) -> Effect {
-        self.kept = true;
-        self.stage = Stage::Between;
-        // A panic that was caught further out, and answered.
-        self.reason = self.reason.filter(|reason| *reason != CloseReason::HandlerPanicked);
+        self.word.put(Flag::Kept, true);
+        self.word.set_stage(Stage::Between);
+        if self.word.has_reason() {
+            // A panic that was caught further out, and answered.
+            self.absolve(Reason::HandlerPanicked);
+        }
         self.go_idle()
     }
 
@@ -600,75 +418,100 @@ impl Tracker {
         effect
     }
 
+    #[inline]
     fn go_active(&mut self) {
-        if self.state != ConnState::Active {
+        if !self.word.is(ConnState::Active) {
             self.go(ConnState::Active);
         }
-        match self.closing {
+        if self.word.is_closing() {
+            self.go_active_while_closing();
+        }
+    }
+
+    #[cold]
+    fn go_active_while_closing(&mut self) {
+        match self.closing() {
             None => {}
             // Drained when its last stream ended, but the client had opened
             // another: that one is served too.
             Some(Closing::Gently)
-                if self.protocol == Protocol::Http2
-                    && self.reason == Some(CloseReason::ShutdownDrained) =>
+                if self.word.is_http2()
+                    && self.word.reason() == Some(Reason::ShutdownDrained) =>
             {
-                self.closing = None;
-                self.reason = None;
+                self.word.set_closing(None);
+                self.word.set_reason(None);
             }
             // Closed while idle, but a request was in hyper's buffer already.
             // Its answer has not begun, so that none is cut short.
-            Some(_) => self.closing = Some(Closing::Abruptly),
+            Some(_) => self.word.set_closing(Some(Closing::Abruptly)),
         }
     }
 
+    #[inline]
     fn go_idle(&mut self) -> Effect {
-        if self.state != ConnState::Active {
+        if !self.word.is(ConnState::Active) {
             return Effect::None;
         }
-        if !self.draining {
-            self.go(ConnState::Idle);
-            return Effect::None;
+        if self.is_draining() {
+            return self.go_idle_while_draining();
         }
+        self.go(ConnState::Idle);
+        Effect::None
+    }
+
+    #[cold]
+    fn go_idle_while_draining(&mut self) -> Effect {
         // Where the connection's future is ours, it is known not to be kept.
         // Elsewhere it is idle, and closed for that.
-        if !self.owned {
+        if !self.word.has(Flag::Owned) {
             self.go(ConnState::Idle);
         }
-        self.reason.get_or_insert(CloseReason::ShutdownDrained);
-        self.closing.get_or_insert(Closing::Gently);
+        self.blame(Reason::ShutdownDrained);
+        self.word.set_closing(self.closing().or(Some(Closing::Gently)));
         Effect::Wake
     }
 
+    #[inline]
     fn go(&mut self, next: ConnState) {
-        debug_assert!(self.state.may_become(next), "{} to {next}", self.state);
-        self.state = next;
-        self.unreported += 1;
+        debug_assert!(self.word.state().may_become(next), "{} to {next}", self.word.state());
+        self.word.set_state(next);
+        if self.word.has(Flag::Reporting) {
+            self.word.add_unreported();
+        } else {
+            self.word.put(Flag::Reporting, true);
+            self.due = Some(next);
+        }
     }
 
-    /// The next state to report, if there is one and nobody is reporting.
+    /// The state that the caller has to report, if there is one.
     ///
     /// Whoever is given a state reports it, outside of any lock, then calls
-    /// [`finish_report`](Self::finish_report) and asks again. That is how the
-    /// reports of one connection come in order and never overlap, whichever
-    /// threads the facts come from, a hook's own included.
+    /// [`finish_report`](Self::finish_report) and asks again; nobody else is
+    /// given one before that. So the reports of one connection come in order
+    /// and never overlap, whichever threads the facts come from, a hook's own
+    /// included.
+    #[inline]
     pub(crate) fn start_report(&mut self) -> Option<ConnState> {
-        if self.reporting || self.unreported == 0 {
-            return None;
-        }
-        let next = match self.reported {
-            _ if self.unreported == 1 => self.state,
-            None => ConnState::New,
-            Some(ConnState::Active) => ConnState::Idle,
-            Some(_) => ConnState::Active,
-        };
-        self.unreported -= 1;
-        self.reported = Some(next);
-        self.reporting = true;
-        Some(next)
+        self.due.take()
     }
 
-    pub(crate) fn finish_report(&mut self) {
-        self.reporting = false;
+    /// `reported` has been reported. If others have come up meanwhile, the
+    /// next of them is now for the caller.
+    ///
+    /// Only their number is kept: the diagram leaves one way from the state
+    /// that was reported to the one that the connection is in.
+    #[inline]
+    pub(crate) fn finish_report(&mut self, reported: ConnState) {
+        match self.word.unreported() {
+            0 => {
+                self.word.put(Flag::Reporting, false);
+                return;
+            }
+            1 => self.due = Some(self.word.state()),
+            _ if reported == ConnState::Active => self.due = Some(ConnState::Idle),
+            _ => self.due = Some(ConnState::Active),
+        }
+        self.word.take_unreported();
     }
 }
 

@@ -6,7 +6,7 @@
 //! server that answers the preface in HTTP/1 (`HTTP/1.1 400`) speaks HTTP/1.
 
 use super::http2::{Crossing, Http2};
-use super::{Fact, Interest};
+use super::Fact;
 
 /// RFC 9113, section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -53,15 +53,18 @@ impl Wire {
         }
     }
 
-    /// Bytes were read. `interest` says what the tracker wants to hear of.
+    /// The connection speaks HTTP/1 and its first answer has begun: from now on
+    /// nothing counts of its bytes but that there are some.
     #[inline]
-    pub(crate) fn read(&mut self, bytes: &[u8], interest: u16, mut tell: impl FnMut(Fact)) {
+    pub(crate) fn is_plain(&self) -> bool {
+        self.phase == Phase::Http1 && self.opening_len == OPENING
+    }
+
+    /// Bytes were read.
+    #[inline]
+    pub(crate) fn read(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
         match self.phase {
-            Phase::Http1 => {
-                if interest & Interest::READ != 0 {
-                    tell(Fact::Read);
-                }
-            }
+            Phase::Http1 => tell(Fact::Read),
             Phase::Http2 => self.http2.read(bytes, |crossing| tell(crossing.into())),
             Phase::Opening => self.read_opening(bytes, tell),
         }
@@ -94,15 +97,14 @@ impl Wire {
 
     /// Bytes were taken by the stream below.
     #[inline]
-    pub(crate) fn written(&mut self, bytes: &[u8], interest: u16, mut tell: impl FnMut(Fact)) {
+    pub(crate) fn written(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
         if bytes.is_empty() {
             return;
         }
         self.unflushed = true;
-        if interest & Interest::WRITTEN != 0 {
+        if self.phase == Phase::Http1 {
             tell(Fact::Written);
-        }
-        if self.phase != Phase::Http1 && self.http2.written(bytes) && self.phase == Phase::Http2 {
+        } else if self.http2.written(bytes) && self.phase == Phase::Http2 {
             tell(Fact::ProtocolError);
         }
         if self.opening_len < OPENING {
@@ -155,17 +157,24 @@ impl Wire {
 
     /// The stream below said that all that was written is on its way.
     #[inline]
-    pub(crate) fn flushed(&mut self, interest: u16, mut tell: impl FnMut(Fact)) {
-        let bytes = std::mem::take(&mut self.unflushed);
-        if self.phase == Phase::Http2 {
-            if let Some(crossing) = self.http2.flushed() {
-                tell(crossing.into());
-            }
-        } else if interest & Interest::FLUSHED != 0
-            || (bytes && interest & Interest::FLUSHED_BYTES != 0)
-        {
-            tell(Fact::Flushed { bytes });
+    pub(crate) fn flushed(&mut self) -> Option<Fact> {
+        let bytes = self.take_unflushed();
+        match self.phase {
+            Phase::Http2 => self.http2.flushed().map(Fact::from),
+            Phase::Opening | Phase::Http1 => Some(Fact::Flushed { bytes }),
         }
+    }
+
+    /// Bytes were taken, of a connection that [is plain](Self::is_plain).
+    #[inline]
+    pub(crate) fn written_plain(&mut self) {
+        self.unflushed = true;
+    }
+
+    /// Whether bytes have been written since this was asked.
+    #[inline]
+    pub(crate) fn take_unflushed(&mut self) -> bool {
+        std::mem::take(&mut self.unflushed)
     }
 }
 

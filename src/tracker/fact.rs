@@ -1,0 +1,120 @@
+//! What the shells tell the tracker, and what it answers.
+
+use std::io;
+
+use crate::close::CloseReason;
+
+/// Something that happened to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// The bytes read are not HTTP/2's preface, or were not answered as such.
+    Http1Began,
+    /// The client's whole preface has been read and the server has written its
+    /// SETTINGS (RFC 9113, section 3.4).
+    Http2Began,
+
+    /// HTTP/1: bytes were read.
+    Read,
+    /// HTTP/1: a read was asked for, and there was nothing.
+    ReadPending,
+    /// The client has closed its side.
+    ReadClosed,
+    /// Reading or writing failed.
+    Failed(io::ErrorKind),
+    /// The server shuts the stream down.
+    ShutDown,
+    /// HTTP/1: the first bytes of an answer were written, `by_handler` if they
+    /// cannot be an error answer of hyper's own.
+    Answering { by_handler: bool },
+    /// HTTP/1: bytes were written.
+    Written,
+    /// HTTP/1: all that was written is in the socket; `bytes` if anything was
+    /// written since the flush before.
+    Flushed { bytes: bool },
+    /// The stream is about to be read, written, flushed or shut down.
+    Used,
+
+    /// HTTP/1: the layer was called.
+    RequestBegan(Request),
+    /// HTTP/1: the body of the request being served is followed: its end will
+    /// be told.
+    #[cfg_attr(not(feature = "axum"), allow(dead_code))]
+    RequestBodyFollowed,
+    /// HTTP/1: the followed body of a request ended or was dropped.
+    #[cfg_attr(not(feature = "axum"), allow(dead_code))]
+    RequestBodyEnded { exchange: Exchange, read_to_end: bool },
+    /// HTTP/1: the response body ended or was dropped, or the response future
+    /// was.
+    ResponseEnded { exchange: Exchange, response: Response },
+
+    /// HTTP/1: a handler or its response body panicked.
+    HandlerPanicked,
+
+    /// HTTP/2: the number of open streams went from zero to one.
+    StreamsOpened,
+    /// HTTP/2: the number of open streams went from one to zero.
+    StreamsClosed,
+
+    /// HTTP/2: the server said GOAWAY with an error code.
+    ProtocolError,
+    /// The stream's TLS handshake is under way.
+    HandshakeBegan,
+    /// It is done.
+    HandshakeDone,
+    /// The connection's future belongs to this crate, which will tell when it
+    /// waits ([`Fact::Waiting`]).
+    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
+    Owned,
+    /// The connection's future was polled, and waits.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
+    Waiting,
+
+    /// The program wants the connection closed.
+    Close(CloseReason),
+    /// The program wants the connection closed if it is idle.
+    CloseIfIdle,
+    /// The program wants the connection closed when it has nothing to do.
+    Drain,
+
+    /// The stream was taken out of the instrumentation.
+    Taken,
+    /// The stream was dropped.
+    Gone,
+}
+
+/// What the layer knows of a request when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// The request has a body that has not been read to its end.
+    pub(crate) has_body: bool,
+    /// HTTP/1.1 without `Connection: close`.
+    pub(crate) may_persist: bool,
+}
+
+/// What the layer knows of a response when it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Response {
+    /// There was no `Connection: close`.
+    pub(crate) may_persist: bool,
+    /// It hands the stream over: a 101 or a 2xx to CONNECT, to a request that
+    /// could be upgraded.
+    pub(crate) upgraded: bool,
+}
+
+/// Which request of its connection a fact is about. The number wraps.
+pub(crate) type Exchange = u16;
+
+/// What the shell that told a fact has to do at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Effect {
+    /// Nothing.
+    None,
+    /// Wake the connection's tasks.
+    Wake,
+    /// The request is counted under this number; its end has to be told. Not
+    /// given to a second layer around the same request.
+    Begun(Exchange),
+    /// A handler answers, and no layer was ever called.
+    LayerMissing,
+}
