@@ -354,11 +354,7 @@ impl Sensor {
         }
     }
 
-    fn follow_written<'a>(
-        &mut self,
-        bufs: impl IntoIterator<Item = &'a [u8]>,
-        mut length: usize,
-    ) {
+    fn follow_written<'a>(&mut self, bufs: impl IntoIterator<Item = &'a [u8]>, mut length: usize) {
         let Self { conn, wire, .. } = self;
         for buf in bufs {
             // A stream that claims to have taken more than it was given is
@@ -387,6 +383,7 @@ impl Sensor {
         }
     }
 
+    #[inline]
     fn follow_flushed(&mut self) -> bool {
         self.wire.flushed().is_some_and(|fact| self.conn.tell(fact))
     }

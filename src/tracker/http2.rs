@@ -40,16 +40,14 @@ impl Http2 {
     /// effect at once.
     pub(crate) fn read(&mut self, bytes: &[u8], mut on: impl FnMut(Crossing)) {
         let Self { from_client, streams, active, .. } = self;
-        from_client.read(bytes, |frame| {
-            match frame.event() {
-                Some(Event::Headers { stream, end_stream }) => {
-                    streams.client_headers(stream, end_stream);
-                }
-                Some(Event::EndStream { stream }) => streams.client_ended(stream),
-                Some(Event::Reset { stream }) => streams.client_reset(stream),
+        from_client.read(bytes, |event| {
+            match event {
+                Event::Headers { stream, end_stream } => streams.client_headers(stream, end_stream),
+                Event::EndStream { stream } => streams.client_ended(stream),
+                Event::Reset { stream } => streams.client_reset(stream),
                 // The client says which streams of the server's it will still
                 // take, and the server opens none.
-                Some(Event::GoAway { .. }) | None => {}
+                Event::GoAway { .. } => {}
             }
             let open = streams.any();
             if open != *active {
@@ -68,21 +66,22 @@ impl Http2 {
     pub(crate) fn written(&mut self, bytes: &[u8]) -> bool {
         let Self { from_server, streams, .. } = self;
         let mut error = false;
-        from_server.read(bytes, |frame| match frame.event() {
-            Some(Event::Headers { stream, end_stream: true } | Event::EndStream { stream }) => {
+        from_server.read(bytes, |event| match event {
+            Event::Headers { stream, end_stream: true } | Event::EndStream { stream } => {
                 streams.server_ended(stream);
             }
-            Some(Event::Reset { stream }) => streams.server_reset(stream),
-            Some(Event::GoAway { last_stream, error_code }) => {
+            Event::Headers { end_stream: false, .. } => {}
+            Event::Reset { stream } => streams.server_reset(stream),
+            Event::GoAway { last_stream, error_code } => {
                 streams.server_goes_away(last_stream);
                 error |= error_code != NO_ERROR;
             }
-            Some(Event::Headers { end_stream: false, .. }) | None => {}
         });
         error
     }
 
     /// What was written is in the socket.
+    #[inline]
     pub(crate) fn flushed(&mut self) -> Option<Crossing> {
         self.streams.flushed();
         let closed = self.active && !self.streams.any();
@@ -109,9 +108,11 @@ const PEEK: usize = 8;
 /// RFC 9113, section 7.
 const NO_ERROR: u32 = 0;
 
-/// Splits a direction's bytes into frames.
+/// Splits a direction's bytes into frames, and tells what they mean.
 #[derive(Debug, Default)]
 struct FrameReader {
+    /// The header of a frame that has not been read to its end, and how much
+    /// of it has been.
     header: [u8; HEADER],
     header_len: usize,
     peek: [u8; PEEK],
@@ -121,11 +122,6 @@ struct FrameReader {
     /// A header block that goes on in CONTINUATION frames: its stream, and
     /// whether its HEADERS frame carried END_STREAM.
     block: Option<(u32, bool)>,
-}
-
-/// A frame that has been read to its last byte.
-struct Frame<'a> {
-    reader: &'a mut FrameReader,
 }
 
 /// What a frame means for streams.
@@ -150,52 +146,65 @@ enum Event {
 }
 
 impl FrameReader {
-    fn read(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(Frame<'_>)) {
+    fn read(&mut self, mut bytes: &[u8], mut on: impl FnMut(Event)) {
         while !bytes.is_empty() {
-            if self.header_len < HEADER {
-                match bytes.split_first_chunk() {
-                    // As a rule it comes in one piece.
-                    Some((header, rest)) if self.header_len == 0 => {
-                        self.header = *header;
-                        self.header_len = HEADER;
-                        bytes = rest;
-                    }
-                    _ => {
-                        let length = bytes.len().min(HEADER - self.header_len);
-                        let (start, rest) = bytes.split_at(length);
-                        self.header[self.header_len..][..length].copy_from_slice(start);
-                        self.header_len += length;
-                        bytes = rest;
-                        if self.header_len < HEADER {
-                            return;
-                        }
-                    }
-                }
-                let [a, b, c, ..] = self.header;
-                self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                self.peek_len = 0;
+            bytes = if self.header_len == 0 {
+                self.read_whole(bytes, &mut on)
             } else {
-                let length = bytes.len().min(self.left);
-                let (start, rest) = bytes.split_at(length);
-                if self.header[3] == GOAWAY {
-                    let peeked = length.min(PEEK - self.peek_len);
-                    self.peek[self.peek_len..][..peeked].copy_from_slice(&start[..peeked]);
-                    self.peek_len += peeked;
-                }
-                self.left -= length;
-                bytes = rest;
-            }
-            if self.left == 0 {
-                self.header_len = 0;
-                on_frame(Frame { reader: self });
-            }
+                self.read_part(bytes, &mut on)
+            };
         }
     }
-}
 
-impl Frame<'_> {
-    fn event(self) -> Option<Event> {
-        let [_, _, _, kind, flags, a, b, c, d] = self.reader.header;
+    /// Reads a frame that is there from its first byte to its last, as nearly
+    /// all are, and returns what follows.
+    #[inline(always)]
+    fn read_whole<'a>(&mut self, bytes: &'a [u8], on: &mut impl FnMut(Event)) -> &'a [u8] {
+        if let Some((header, rest)) = bytes.split_first_chunk() {
+            if let Some((payload, rest)) = rest.split_at_checked(payload_len(header)) {
+                if let Some(event) = self.event(header, payload) {
+                    on(event);
+                }
+                return rest;
+            }
+        }
+        self.read_part(bytes, on)
+    }
+
+    /// Reads what there is of a frame, and returns what follows.
+    fn read_part<'a>(&mut self, bytes: &'a [u8], on: &mut impl FnMut(Event)) -> &'a [u8] {
+        let mut rest = bytes;
+        if self.header_len < HEADER {
+            let start;
+            (start, rest) = bytes.split_at(bytes.len().min(HEADER - self.header_len));
+            self.header[self.header_len..][..start.len()].copy_from_slice(start);
+            self.header_len += start.len();
+            if self.header_len < HEADER {
+                return rest;
+            }
+            self.left = payload_len(&self.header);
+            self.peek_len = 0;
+        }
+        let (start, rest) = rest.split_at(rest.len().min(self.left));
+        self.left -= start.len();
+        let peeked = start.len().min(PEEK - self.peek_len);
+        self.peek[self.peek_len..][..peeked].copy_from_slice(&start[..peeked]);
+        self.peek_len += peeked;
+        if self.left == 0 {
+            self.header_len = 0;
+            let (header, peek) = (self.header, self.peek);
+            if let Some(event) = self.event(&header, &peek[..self.peek_len]) {
+                on(event);
+            }
+        }
+        rest
+    }
+
+    /// What a frame means, of whose payload at least the first bytes are
+    /// there.
+    #[inline(always)]
+    fn event(&mut self, header: &[u8; HEADER], payload: &[u8]) -> Option<Event> {
+        let [_, _, _, kind, flags, a, b, c, d] = *header;
         let stream = stream_id([a, b, c, d]);
         let end_stream = flags & END_STREAM != 0;
         let end_headers = flags & END_HEADERS != 0;
@@ -203,16 +212,16 @@ impl Frame<'_> {
             DATA if end_stream => Some(Event::EndStream { stream }),
             HEADERS if end_headers => Some(Event::Headers { stream, end_stream }),
             HEADERS => {
-                self.reader.block = Some((stream, end_stream));
+                self.block = Some((stream, end_stream));
                 None
             }
             CONTINUATION if end_headers => {
-                let (stream, end_stream) = self.reader.block.take()?;
+                let (stream, end_stream) = self.block.take()?;
                 Some(Event::Headers { stream, end_stream })
             }
             RST_STREAM => Some(Event::Reset { stream }),
-            GOAWAY if self.reader.peek_len == PEEK => {
-                let [a, b, c, d, code @ ..] = self.reader.peek;
+            GOAWAY => {
+                let [a, b, c, d, code @ ..] = *payload.first_chunk::<PEEK>()?;
                 Some(Event::GoAway {
                     last_stream: stream_id([a, b, c, d]),
                     error_code: u32::from_be_bytes(code),
@@ -221,6 +230,11 @@ impl Frame<'_> {
             _ => None,
         }
     }
+}
+
+fn payload_len(header: &[u8; HEADER]) -> usize {
+    let [a, b, c, ..] = *header;
+    usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)
 }
 
 /// A stream's number, without the reserved bit.

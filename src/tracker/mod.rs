@@ -99,7 +99,7 @@ impl Tracker {
     /// Nothing has to be done differently when the stream is used.
     #[inline]
     pub(crate) fn is_undisturbed(self) -> bool {
-        !self.word.is_closing() && !self.word.at(Stage::HandOver)
+        !self.word.is_closing() && !self.word.is_handed_over()
     }
 
     /// A task that polls the stream has something to do that nothing in the
@@ -435,8 +435,7 @@ impl Tracker {
             // Drained when its last stream ended, but the client had opened
             // another: that one is served too.
             Some(Closing::Gently)
-                if self.word.is_http2()
-                    && self.word.reason() == Some(Reason::ShutdownDrained) =>
+                if self.word.is_http2() && self.word.reason() == Some(Reason::ShutdownDrained) =>
             {
                 self.word.set_closing(None);
                 self.word.set_reason(None);

@@ -5,8 +5,8 @@
 //! what the server writes first is a SETTINGS frame, in whichever order. A
 //! server that answers the preface in HTTP/1 (`HTTP/1.1 400`) speaks HTTP/1.
 
-use super::http2::{Crossing, Http2};
 use super::Fact;
+use super::http2::{Crossing, Http2};
 
 /// RFC 9113, section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -160,6 +160,8 @@ impl Wire {
     pub(crate) fn flushed(&mut self) -> Option<Fact> {
         let bytes = self.take_unflushed();
         match self.phase {
+            // Nothing that was written can have ended by this.
+            Phase::Http2 if !bytes => None,
             Phase::Http2 => self.http2.flushed().map(Fact::from),
             Phase::Opening | Phase::Http1 => Some(Fact::Flushed { bytes }),
         }

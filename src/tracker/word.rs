@@ -30,7 +30,7 @@ impl Field {
 
 const STATE: Field = Field { at: 0, width: 3 };
 const PROTOCOL: Field = STATE.after(2);
-const STAGE: Field = PROTOCOL.after(2);
+const STAGE: Field = PROTOCOL.after(3);
 const CLOSING: Field = STAGE.after(2);
 const REASON: Field = CLOSING.after(4);
 const UNREPORTED: Field = REASON.after(12);
@@ -111,7 +111,8 @@ pub(crate) enum Stage {
     Settling,
     /// The answer to an upgrade is in the socket; whoever uses the stream now
     /// is its new owner.
-    HandOver,
+    // With a bit of its own, as it is asked for whenever the stream is used.
+    HandOver = 4,
 }
 
 /// How a stream that the program closes has to end.
@@ -196,6 +197,11 @@ impl Word {
     #[inline(always)]
     pub(super) fn at(self, stage: Stage) -> bool {
         self.get(STAGE) == stage as u64
+    }
+
+    #[inline(always)]
+    pub(super) fn is_handed_over(self) -> bool {
+        self.get(STAGE) & Stage::HandOver as u64 != 0
     }
 
     #[inline(always)]
