@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use crate::connections::Registry;
 use crate::diagnostics;
 use crate::hook::Hook;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::{Mutex, MutexGuard};
 use crate::tracker::{Closing, Effect, Exchange, Fact, Request, Response, Tracker};
 use crate::{Address, CloseReason, ConnState, Protocol};
 
@@ -127,7 +127,10 @@ impl Conn {
             return false;
         }
         registry.insert(self);
-        // It may have ended in between.
+        // It may have ended in between. Of two threads that each write one
+        // thing and look at the other's, one has to see it: the fence here and
+        // that in `finish` see to that.
+        fence(Ordering::SeqCst);
         if self.is_done() {
             registry.remove(self);
         }
@@ -536,6 +539,7 @@ impl Conn {
         if self.0.done.swap(true, Ordering::AcqRel) {
             return;
         }
+        fence(Ordering::SeqCst);
         // From here on nothing keeps the connection's tasks alive.
         let wakers = std::mem::take(&mut *self.wakers());
         drop(wakers);
@@ -642,7 +646,7 @@ pub struct ConnId(u64);
 impl ConnId {
     fn next() -> Self {
         // Taken once a connection, never on the way of a request.
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 

@@ -207,6 +207,8 @@ mod hook;
 mod io;
 mod layer;
 mod listener;
+#[cfg(all(test, loom_models))]
+mod models;
 #[cfg(feature = "serve")]
 mod serve;
 mod service;
