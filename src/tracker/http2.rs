@@ -20,6 +20,9 @@ pub(crate) struct Http2 {
     streams: Streams,
     /// There were open streams when last reported.
     active: bool,
+    /// The server has said GOAWAY with an error code, and closes. The streams
+    /// that end with it were not served, so there is no coming back to zero.
+    failed: bool,
 }
 
 impl Http2 {
@@ -29,6 +32,7 @@ impl Http2 {
             from_server: FrameReader::default(),
             streams: Streams::new(),
             active: false,
+            failed: false,
         }
     }
 
@@ -39,7 +43,7 @@ impl Http2 {
     /// Bytes after the preface were read from the client. What they say takes
     /// effect at once.
     pub(crate) fn read(&mut self, bytes: &[u8], mut on: impl FnMut(Crossing)) {
-        let Self { from_client, streams, active, .. } = self;
+        let Self { from_client, streams, active, failed, .. } = self;
         from_client.read(bytes, |event| {
             match event {
                 Event::Headers { stream, end_stream } => streams.client_headers(stream, end_stream),
@@ -50,7 +54,7 @@ impl Http2 {
                 Event::GoAway { .. } => {}
             }
             let open = streams.any();
-            if open != *active {
+            if open != *active && (open || !*failed) {
                 *active = open;
                 on(if open { Crossing::Opened } else { Crossing::Closed });
             }
@@ -77,6 +81,7 @@ impl Http2 {
                 error |= error_code != NO_ERROR;
             }
         });
+        self.failed |= error;
         error
     }
 
@@ -84,7 +89,7 @@ impl Http2 {
     #[inline]
     pub(crate) fn flushed(&mut self) -> Option<Crossing> {
         self.streams.flushed();
-        let closed = self.active && !self.streams.any();
+        let closed = self.active && !self.streams.any() && !self.failed;
         self.active &= !closed;
         closed.then_some(Crossing::Closed)
     }
@@ -216,8 +221,8 @@ impl FrameReader {
                 None
             }
             CONTINUATION if end_headers => {
-                let (stream, end_stream) = self.block.take()?;
-                Some(Event::Headers { stream, end_stream })
+                let (begun, end_stream) = self.block.take()?;
+                (stream == begun).then_some(Event::Headers { stream, end_stream })
             }
             RST_STREAM => Some(Event::Reset { stream }),
             GOAWAY => {

@@ -187,11 +187,7 @@ impl Tracker {
                     return if by_handler { Effect::LayerMissing } else { Effect::None };
                 }
             }
-            Fact::Written => {
-                if self.word.at(Stage::Between) && self.word.has(Flag::Layered) {
-                    self.word.put(Flag::Refused, true);
-                }
-            }
+            Fact::Written => return self.written(),
             Fact::Read => return self.read(),
             Fact::ReadPending => return self.read_pending(),
             Fact::Waiting => return self.waiting(),
@@ -295,6 +291,8 @@ impl Tracker {
     #[inline]
     fn read(&mut self) -> Effect {
         match self.word.stage() {
+            // More of the same request.
+            Stage::Between if self.word.is(ConnState::Active) => {}
             Stage::Between => self.go_active(),
             // More of the request that was answered, as far as can be told.
             Stage::Settling if self.word.has(Flag::MaybeUnread) => {}
@@ -302,6 +300,27 @@ impl Tracker {
             Stage::Serving | Stage::HandOver => {}
         }
         Effect::None
+    }
+
+    /// While the layer knows of no request that this could be the answer to, it
+    /// is one of hyper's own.
+    #[inline]
+    fn written(&mut self) -> Effect {
+        match self.word.stage() {
+            // Without a layer the answer itself tells (`Answering`).
+            Stage::Between if self.word.has(Flag::Layered) && !self.word.is(ConnState::New) => {
+                self.word.put(Flag::Refused, true);
+                Effect::None
+            }
+            // hyper went on, and refuses what it had read together with the
+            // request before: as in Go that was served, and the next did not
+            // begin.
+            Stage::Settling => {
+                self.word.put(Flag::Refused, true);
+                self.settled()
+            }
+            Stage::Between | Stage::Serving | Stage::HandOver => Effect::None,
+        }
     }
 
     #[inline]

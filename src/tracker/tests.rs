@@ -72,6 +72,10 @@ fn places() -> Vec<(&'static str, Vec<Fact>)> {
         ("owned and draining, answered", {
             vec![Owned, Http1Began, Read, RequestBegan(PLAIN), Drain, ended(1, ANSWER)]
         }),
+        ("owned and drained, not to be kept", {
+            let read = with(begin(PLAIN), &[Drain, ended(1, ANSWER), FLUSHED, ReadPending]);
+            with(vec![Owned], &read)
+        }),
         ("draining, kept, answered", {
             with(kept.clone(), &[Read, RequestBegan(PLAIN), Drain, ended(2, ANSWER)])
         }),
@@ -93,6 +97,7 @@ fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
         ("flushed bytes", FLUSHED),
         ("flushed", Flushed { bytes: false }),
         ("used", Used),
+        ("written", Written),
         ("request", RequestBegan(PLAIN)),
         ("request body ended", body_ended(exchange)),
         ("response ended", ended(exchange, ANSWER)),
@@ -187,6 +192,20 @@ fn stage_name(tracker: Tracker) -> &'static str {
         Stage::Settling => "settling",
         Stage::HandOver => "hand-over",
     }
+}
+
+/// What has ended cannot end again with other words.
+#[test]
+fn parts_of_an_exchange_end_once() {
+    let mut tracker = Tracker::new();
+    let _ = tracker.on(Fact::RequestBegan(WITH_BODY));
+    let _ = tracker.on(Fact::RequestBodyFollowed);
+    let _ = tracker.on(Fact::RequestBodyEnded { exchange: 1, read_to_end: false });
+    let _ = tracker.on(ended(1, ANSWER));
+    let before = tracker;
+    let _ = tracker.on(body_ended(1));
+    let _ = tracker.on(ended(1, UPGRADE));
+    assert_eq!(tracker, before);
 }
 
 /// Reports that pile up while a hook runs come out in order and complete.

@@ -102,13 +102,18 @@ impl Wire {
             return;
         }
         self.unflushed = true;
+        let mut error = false;
         if self.phase == Phase::Http1 {
             tell(Fact::Written);
-        } else if self.http2.written(bytes) && self.phase == Phase::Http2 {
-            tell(Fact::ProtocolError);
+        } else {
+            error = self.http2.written(bytes);
         }
         if self.opening_len < OPENING {
             self.written_opening(bytes, &mut tell);
+        }
+        // Asked here, since these bytes may have begun HTTP/2.
+        if error && self.phase == Phase::Http2 {
+            tell(Fact::ProtocolError);
         }
     }
 
@@ -188,3 +193,6 @@ impl From<Crossing> for Fact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,10 @@ fn goaway(last: u32) -> Vec<u8> {
     frame(GOAWAY, 0, 0, &[&last.to_be_bytes()[..], &[0; 4], b"debug data"].concat())
 }
 
+fn goaway_for_an_error(last: u32) -> Vec<u8> {
+    frame(GOAWAY, 0, 0, &[&last.to_be_bytes()[..], &1_u32.to_be_bytes()].concat())
+}
+
 /// Read from the client, written by the server, or flushed.
 enum Step {
     Read(Vec<u8>),
@@ -143,6 +147,21 @@ fn goaway_ends_the_streams_above() {
 
 /// However many streams a client opens and resets, what is kept is bounded by
 /// those that are open.
+/// The server gives up on the client: those streams were not served.
+#[test]
+fn goaway_for_an_error_is_no_end() {
+    check(&[Read(get(1)), Write(goaway_for_an_error(0)), Flush], "(");
+    check(&[Read(get(1)), Write(goaway_for_an_error(1)), Flush, Read(reset(1)), Flush], "(");
+    check(&[Read(get(1)), Write(end(1)), Flush, Write(goaway_for_an_error(1)), Flush], "()");
+}
+
+#[test]
+fn a_header_block_of_another_stream() {
+    let start = frame(HEADERS, END_STREAM, 1, b"bl");
+    let end = frame(CONTINUATION, END_HEADERS, 3, b"ock");
+    check(&[Read(start), Read(end)], "");
+}
+
 #[test]
 fn floods_leave_nothing_behind() {
     let mut http2 = Http2::new();
