@@ -102,11 +102,13 @@ impl Wire {
         if interest & Interest::WRITTEN != 0 {
             tell(Fact::Written);
         }
-        if self.phase != Phase::Http1 && self.http2.written(bytes) && self.phase == Phase::Http2 {
-            tell(Fact::ProtocolError);
-        }
+        let error = self.phase != Phase::Http1 && self.http2.written(bytes);
         if self.opening_len < OPENING {
             self.written_opening(bytes, &mut tell);
+        }
+        // Asked here, since these bytes may have begun HTTP/2.
+        if error && self.phase == Phase::Http2 {
+            tell(Fact::ProtocolError);
         }
     }
 
@@ -177,3 +179,6 @@ impl From<Crossing> for Fact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
