@@ -401,7 +401,11 @@ impl Tracker {
                     return if by_handler { Effect::LayerMissing } else { Effect::None };
                 }
             }
-            Fact::Written => self.refused |= self.stage == Stage::Between,
+            Fact::Written => {
+                let head_read = self.stage == Stage::Between && self.state == ConnState::Active;
+                // Without a layer the answer itself tells (`Answering`).
+                self.refused |= head_read && self.layered;
+            }
             Fact::Read => return self.read(),
             Fact::ReadPending => return self.read_pending(),
             Fact::Waiting => return self.waiting(),
@@ -421,19 +425,23 @@ impl Tracker {
             }
             Fact::RequestBodyEnded { exchange, read_to_end } => {
                 return self.part_ended(exchange, |serving| {
-                    let was_open = serving.request_body_open;
+                    if !serving.request_body_open {
+                        return false;
+                    }
                     serving.request_body_open = false;
                     serving.maybe_unread &= !read_to_end;
-                    was_open
+                    true
                 });
             }
             Fact::ResponseEnded { exchange, response } => {
                 return self.part_ended(exchange, |serving| {
-                    let was_open = serving.response_open;
+                    if !serving.response_open {
+                        return false;
+                    }
                     serving.response_open = false;
                     serving.may_persist &= response.may_persist;
                     serving.upgraded = response.upgraded;
-                    was_open
+                    true
                 });
             }
         }
@@ -490,7 +498,9 @@ impl Tracker {
 
     fn read(&mut self) -> Effect {
         match self.stage {
-            Stage::Between => self.go_active(),
+            Stage::Between if self.state != ConnState::Active => self.go_active(),
+            // More of the same request.
+            Stage::Between => {}
             Stage::Settling { drains: false } => return self.went_on(),
             // More of the request that was answered, as far as can be told.
             Stage::Settling { drains: true } => {}

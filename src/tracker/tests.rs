@@ -72,6 +72,10 @@ fn places() -> Vec<(&'static str, Vec<Fact>)> {
         ("owned and draining, answered", {
             vec![Owned, Http1Began, Read, RequestBegan(PLAIN), Drain, ended(1, ANSWER)]
         }),
+        ("owned and drained, not to be kept", {
+            let read = with(begin(PLAIN), &[Drain, ended(1, ANSWER), FLUSHED, ReadPending]);
+            with(vec![Owned], &read)
+        }),
         ("draining, kept, answered", {
             with(kept.clone(), &[Read, RequestBegan(PLAIN), Drain, ended(2, ANSWER)])
         }),
@@ -187,6 +191,7 @@ fn no_interest_means_no_change() {
             (Fact::Flushed { bytes: false }, Interest::FLUSHED),
             (Fact::Used, Interest::USED),
             (Fact::Waiting, Interest::WAITING),
+            (Fact::Written, Interest::WRITTEN),
         ] {
             if start.interest() & interest == 0 {
                 let mut tracker = Tracker { ..start };
@@ -196,6 +201,20 @@ fn no_interest_means_no_change() {
             }
         }
     }
+}
+
+/// What has ended cannot end again with other words.
+#[test]
+fn parts_of_an_exchange_end_once() {
+    let mut tracker = Tracker::new();
+    let _ = tracker.on(Fact::RequestBegan(WITH_BODY));
+    let _ = tracker.on(Fact::RequestBodyFollowed);
+    let _ = tracker.on(Fact::RequestBodyEnded { exchange: 1, read_to_end: false });
+    let _ = tracker.on(ended(1, ANSWER));
+    let before = format!("{tracker:?}");
+    let _ = tracker.on(body_ended(1));
+    let _ = tracker.on(ended(1, UPGRADE));
+    assert_eq!(format!("{tracker:?}"), before);
 }
 
 /// Reports that pile up while a hook runs come out in order and complete.
