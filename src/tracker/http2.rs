@@ -378,4 +378,6 @@ impl Streams {
 }
 
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod tests;

@@ -34,6 +34,10 @@
 //! close` on either side, no end of file) the flush alone is enough.
 
 pub(crate) mod http2;
+#[cfg(any(test, fuzzing))]
+// Public for the fuzz targets, where these are built.
+#[cfg_attr(not(fuzzing), allow(unreachable_pub))]
+pub(crate) mod model;
 pub(crate) mod wire;
 
 use std::io;
@@ -682,5 +686,7 @@ impl Tracker {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
