@@ -15,7 +15,15 @@ fn script<const N: usize, S: std::fmt::Debug>(
     vec(any::<[u8; N]>(), 0..120).prop_map(move |steps| from(steps.as_flattened()))
 }
 
+/// The scripts are short, so that there is time for many.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: default.cases.saturating_mul(8), ..default }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     /// Any facts lead to a sequence that the contract allows, whoever reports
     /// it and when, and facts that nobody asked for or that are out of place
     /// change nothing.

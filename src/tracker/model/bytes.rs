@@ -31,17 +31,21 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A script from any bytes, four a step.
 pub(crate) fn script(bytes: &[u8]) -> Vec<Step> {
     let mut script: Vec<Step> = Vec::new();
+    let mut frames = Frames { newest: 1 };
     for bytes in bytes.chunks_exact(4) {
         let [kind, details @ ..] = bytes else { continue };
-        let step = match kind % 16 {
-            0..=4 => Step::Read(frame(details)),
-            5..=8 => Step::Write(frame(details)),
-            9..=10 => Step::Flush,
-            11 => Step::Read(PREFACE.to_vec()),
-            12 => Step::Read(PREFACE[..usize::from(details[0]) % PREFACE.len() + 1].to_vec()),
-            13 => Step::Write(vec![0, 0, 0, 4, 0, 0, 0, 0, 0]),
-            14 => Step::Read(details.to_vec()),
-            _ => Step::Write(details.to_vec()),
+        let step = match kind % 32 {
+            0..=8 => Step::Read(frames.any(details)),
+            9..=15 => Step::Write(frames.any(details)),
+            16..=19 => Step::Flush,
+            20..=22 => Step::Read(frames.for_all(details)),
+            23..=25 => Step::Write(frames.for_all(details)),
+            26 => Step::Read(PREFACE.to_vec()),
+            27 => Step::Read(PREFACE[..usize::from(details[0]) % PREFACE.len() + 1].to_vec()),
+            28 => Step::Write(frame(SETTINGS, 0, 0, &[])),
+            29 => Step::Read(details.to_vec()),
+            30 => Step::Write(details.to_vec()),
+            _ => Step::Read(frame(HEADERS, 4 | details[0], frames.next(), &[])),
         };
         // What comes in a row comes in one piece.
         match (script.last_mut(), step) {
@@ -53,31 +57,70 @@ pub(crate) fn script(bytes: &[u8]) -> Vec<Step> {
     script
 }
 
-/// A whole frame of a stream that is likely to be met again.
-fn frame(details: &[u8]) -> Vec<u8> {
-    let [kind, flags, stream] = *details else { return Vec::new() };
-    // DATA, HEADERS, RST_STREAM, GOAWAY and CONTINUATION matter; others come.
-    let (kind, length) = match kind % 16 {
-        0..=2 => (0, kind / 16),
-        3..=7 => (1, kind / 16),
-        8 | 9 => (3, 4),
-        10 if kind < 200 => (7, 8 + kind / 32),
-        10 => (7, 4),
-        11..=12 => (9, kind / 64),
-        13 => (4, 6),
-        14 => (2, 5),
-        _ => (kind, kind / 16),
-    };
-    // END_STREAM and END_HEADERS are 1 and 4; others mean nothing here.
-    let flags = [5, 4, 5, 1, 0, 5, 4, flags][usize::from(flags % 8)];
-    let reserved = if stream >= 0xf0 { 1 << 31 } else { 0 };
-    let id = u32::from(stream % 32) | reserved;
-    let mut frame = vec![0, 0, length, kind, flags];
-    // Every GOAWAY is on stream 0, and names one in its payload.
-    frame.extend(if kind == 7 { [0; 4] } else { id.to_be_bytes() });
-    let mut payload = id.to_be_bytes().to_vec();
-    payload.extend([0, 0, 0, stream >> 7]);
-    payload.resize(usize::from(length), 0x5a);
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+/// Makes up frames of streams that are likely to have been met before.
+struct Frames {
+    newest: u32,
+}
+
+impl Frames {
+    fn next(&mut self) -> u32 {
+        self.newest += 2;
+        self.newest
+    }
+
+    fn stream(&mut self, details: u8) -> u32 {
+        match details {
+            0..64 => self.next(),
+            64..192 => self.newest.saturating_sub(2 * u32::from(details % 4)),
+            192..240 => self.newest.saturating_sub(u32::from(details % 32)),
+            // With the reserved bit, which is no part of the number.
+            240.. => self.newest | 1 << 31,
+        }
+    }
+
+    fn any(&mut self, details: &[u8]) -> Vec<u8> {
+        let [kind, flags, stream] = *details else { return Vec::new() };
+        // END_STREAM and END_HEADERS are 1 and 4; others mean nothing here.
+        let flags = [5, 4, 5, 1, 0, 5, 4, flags][usize::from(flags % 8)];
+        let length = usize::from(kind / 16);
+        match kind % 16 {
+            0..=2 => frame(DATA, flags, self.stream(stream), &[0; 16][length..]),
+            3..=7 => frame(HEADERS, flags, self.stream(stream), &[0; 16][length..]),
+            8 | 9 => frame(RST_STREAM, flags, self.stream(stream), &[0; 4]),
+            10 => {
+                let last = self.newest.saturating_sub(u32::from(stream % 16));
+                let error = [0, 0, 0, stream >> 7];
+                let payload = [&last.to_be_bytes()[..], &error, b"debug"].concat();
+                // Some of them too short to say anything.
+                frame(GOAWAY, 0, 0, &payload[..payload.len().min(length + 6)])
+            }
+            11 | 12 => frame(CONTINUATION, flags, self.stream(stream), &[0; 16][length..]),
+            13 => frame(SETTINGS, flags, 0, &[0; 6]),
+            kind => frame(kind, flags, self.stream(stream), &[0; 16][length..]),
+        }
+    }
+
+    /// Frames that end all streams, or nearly all.
+    fn for_all(&mut self, details: &[u8]) -> Vec<u8> {
+        let kind = [DATA, HEADERS, RST_STREAM][usize::from(details[0] % 3)];
+        let first = self.newest.saturating_sub(2 * u32::from(details[1])) | 1;
+        let streams = (first..=self.newest).step_by(2);
+        let spared = self.newest.saturating_sub(2 * u32::from(details[2]));
+        let streams = streams.filter(|stream| *stream != spared);
+        streams.flat_map(|stream| frame(kind, 5, stream, &[0; 4])).collect()
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0, 0, payload.len() as u8, kind, flags];
+    frame.extend(stream.to_be_bytes());
     frame.extend(payload);
     frame
 }
