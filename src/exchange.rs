@@ -70,7 +70,9 @@ impl ResponseGuard {
     #[inline]
     pub(crate) fn answered<B>(&mut self, response: &Response<B>) {
         self.response = tracker::Response {
-            may_persist: !says_close(response.headers()),
+            // hyper ends a connection after an interim answer as the last one:
+            // a 101 that nobody asked for, say.
+            may_persist: !response.status().is_informational() && !says_close(response.headers()),
             upgraded: match self.upgradable {
                 Upgradable::No => false,
                 Upgradable::Upgrade => response.status() == StatusCode::SWITCHING_PROTOCOLS,
