@@ -326,6 +326,9 @@ impl Tracker {
         }
         interest
             | match self.stage {
+                Stage::Between if self.state == ConnState::Idle && !self.refused => {
+                    Interest::READ | Interest::WRITTEN
+                }
                 Stage::Between if self.state != ConnState::Active => Interest::READ,
                 Stage::Between if self.layered && !self.refused => Interest::WRITTEN,
                 Stage::Between => 0,
@@ -333,7 +336,7 @@ impl Tracker {
                 Stage::Serving(serving) if serving.is_over() => Interest::FLUSHED,
                 Stage::Serving(_) => 0,
                 Stage::Settling { .. } => {
-                    Interest::READ | Interest::READ_PENDING | Interest::WAITING
+                    Interest::READ | Interest::READ_PENDING | Interest::WAITING | Interest::WRITTEN
                 }
                 Stage::HandOver => Interest::USED,
             }
@@ -405,11 +408,7 @@ impl Tracker {
                     return if by_handler { Effect::LayerMissing } else { Effect::None };
                 }
             }
-            Fact::Written => {
-                let head_read = self.stage == Stage::Between && self.state == ConnState::Active;
-                // Without a layer the answer itself tells (`Answering`).
-                self.refused |= head_read && self.layered;
-            }
+            Fact::Written => return self.written(),
             Fact::Read => return self.read(),
             Fact::ReadPending => return self.read_pending(),
             Fact::Waiting => return self.waiting(),
@@ -511,6 +510,26 @@ impl Tracker {
             Stage::Serving(_) | Stage::HandOver => {}
         }
         Effect::None
+    }
+
+    /// While the layer knows of no request that this could be the answer to, it
+    /// is one of hyper's own.
+    fn written(&mut self) -> Effect {
+        match self.stage {
+            // Without a layer the answer itself tells (`Answering`).
+            Stage::Between if self.layered && self.state != ConnState::New => {
+                self.refused = true;
+                Effect::None
+            }
+            // hyper went on, and refuses what it had read together with the
+            // request before: as in Go that was served, and the next did not
+            // begin.
+            Stage::Settling { .. } => {
+                self.refused = true;
+                self.settled()
+            }
+            Stage::Between | Stage::Serving(_) | Stage::HandOver => Effect::None,
+        }
     }
 
     fn read_pending(&mut self) -> Effect {

@@ -97,6 +97,7 @@ fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
         ("flushed bytes", FLUSHED),
         ("flushed", Flushed { bytes: false }),
         ("used", Used),
+        ("written", Written),
         ("request", RequestBegan(PLAIN)),
         ("request body ended", body_ended(exchange)),
         ("response ended", ended(exchange, ANSWER)),

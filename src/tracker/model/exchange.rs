@@ -31,7 +31,7 @@ struct Serving {
     flushed: bool,
     /// How often a read found nothing after that.
     pending: u32,
-    /// Bytes were read after that.
+    /// Bytes were read or written after that.
     read: bool,
 }
 
@@ -124,7 +124,11 @@ impl Expected {
             }
             (
                 ConnState::Idle,
-                Fact::Flushed { .. } | Fact::ReadPending | Fact::Read | Fact::Waiting,
+                Fact::Flushed { .. }
+                | Fact::ReadPending
+                | Fact::Read
+                | Fact::Written
+                | Fact::Waiting,
             ) => {
                 let now = matches!(fact, Fact::Flushed { .. });
                 let served = self.serving.take().is_some_and(|serving| {
@@ -187,7 +191,7 @@ impl Expected {
                 serving.flushed |= serving.begun && serving.is_over();
             }
             ReadPending => serving.pending += u32::from(serving.flushed),
-            Read => serving.read |= serving.flushed,
+            Read | Written => serving.read |= serving.flushed,
             _ => {}
         }
     }
