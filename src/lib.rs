@@ -202,6 +202,9 @@ mod diagnostics;
 mod drain;
 mod exchange;
 mod future;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod hook;
 mod io;

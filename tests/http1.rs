@@ -3,6 +3,7 @@
 mod support;
 
 use http::StatusCode;
+use hyper_connstate::CloseReason;
 use support::Peer;
 use support::handler::BIG;
 
@@ -223,6 +224,27 @@ async fn a_bogus_request_on_a_kept_connection() {
         peer.send("BOGUS REQUEST\r\n\r\n").await;
         peer.sees("active closed").await;
         server_closes(peer).await;
+    });
+}
+
+/// Read together with the request before, it begins nothing, as in Go; that
+/// one was served.
+#[tokio::test(start_paused = true)]
+async fn a_bogus_request_behind_another() {
+    let both = "GET / HTTP/1.1\r\nhost: test\r\n\r\nBOGUS REQUEST\r\n\r\n";
+    everywhere!(async |mut peer: Peer| {
+        peer.sees("new").await;
+        peer.send(both).await;
+        peer.sees("active idle closed").await;
+        assert_eq!(peer.conn().close_reason(), Some(CloseReason::ProtocolError));
+    });
+    everywhere!(async |mut peer: Peer| {
+        peer.sees("new").await;
+        peer.get("/").await;
+        answered(&mut peer, 200).await;
+        peer.send(both).await;
+        peer.sees("active idle closed").await;
+        assert_eq!(peer.conn().close_reason(), Some(CloseReason::ProtocolError));
     });
 }
 

@@ -52,6 +52,18 @@ async fn an_upgrade_that_nobody_takes() {
     });
 }
 
+/// hyper ends the connection after a 101 that has no upgrade to it.
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_nobody_asked_for() {
+    everywhere!(async |mut peer: Peer| {
+        idle(&mut peer).await;
+        peer.get("/upgrade").await;
+        assert!(peer.head().await.starts_with("HTTP/1.1 101"));
+        peer.sees("active closed").await;
+        assert_eq!(peer.rest().await, b"");
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_asked_for_and_refused() {
     everywhere!(async |mut peer: Peer| {

@@ -397,4 +397,6 @@ impl Streams {
 }
 
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod tests;

@@ -38,6 +38,10 @@
 
 mod fact;
 pub(crate) mod http2;
+#[cfg(any(test, fuzzing))]
+// Public for the fuzz targets, where these are built.
+#[cfg_attr(not(fuzzing), allow(unreachable_pub))]
+pub(crate) mod model;
 mod reason;
 pub(crate) mod wire;
 mod word;
@@ -533,5 +537,7 @@ impl Tracker {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

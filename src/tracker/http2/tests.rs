@@ -10,19 +10,19 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn get(stream: u32) -> Vec<u8> {
+pub(super) fn get(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, b"block")
 }
 
-fn post(stream: u32) -> Vec<u8> {
+pub(super) fn post(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, b"block")
 }
 
-fn end(stream: u32) -> Vec<u8> {
+pub(super) fn end(stream: u32) -> Vec<u8> {
     frame(DATA, END_STREAM, stream, b"data")
 }
 
-fn reset(stream: u32) -> Vec<u8> {
+pub(super) fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &[0; 4])
 }
 

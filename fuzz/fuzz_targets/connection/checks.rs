@@ -1,0 +1,125 @@
+//! What has to be true of a connection, whatever its client does.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper_connstate::fuzzing::Sequence;
+use hyper_connstate::{Conn, ConnState, Hook, Protocol};
+
+use crate::script::HookDoes;
+use crate::service::{Handlers, WANTED};
+use crate::transport::Wire;
+
+/// What the checks look at.
+pub struct Watched {
+    pub wire: Wire,
+    pub handlers: Arc<Handlers>,
+    pub sequence: Mutex<Sequence>,
+    /// Someone has asked for the connection's end, or its task is gone.
+    pub ending: AtomicBool,
+    pub layered: bool,
+    pub hook: HookDoes,
+}
+
+/// The hook.
+#[derive(Clone)]
+pub struct Watcher(pub Arc<Watched>);
+
+impl Hook for Watcher {
+    fn on_state(&self, conn: &Conn, state: ConnState) {
+        assert_eq!(conn.state(), state, "the state inside the hook is the one reported");
+        self.0.sequence.lock().unwrap().push(state);
+        self.0.check_report(conn, state);
+        match (self.0.hook, state) {
+            (HookDoes::ClosesWhenIdle, ConnState::Idle)
+            | (HookDoes::ClosesWhenActive, ConnState::Active) => {
+                self.0.ending.store(true, Ordering::Relaxed);
+                conn.close();
+            }
+            (HookDoes::Panics, _) => panic!("{WANTED}: a hook"),
+            _ => {}
+        }
+    }
+}
+
+impl Watched {
+    fn check_report(&self, conn: &Conn, state: ConnState) {
+        let mut wire = self.wire.state();
+        match state {
+            ConnState::New => assert_eq!(wire.bytes_read, 0),
+            ConnState::Active => wire.must_not_be_used = false,
+            ConnState::Idle if conn.protocol() == Protocol::Http1 => {
+                assert!(self.layered, "without a layer nothing tells when an answer is over");
+                // Unless the next request was in hyper's buffer already, and
+                // then it follows before anything else is done.
+                wire.must_not_be_used = wire.unflushed;
+            }
+            ConnState::Idle => {}
+            ConnState::Hijacked => {
+                assert!(!wire.dropped && self.handlers.upgraded.load(Ordering::Relaxed));
+                assert!(!wire.unflushed);
+            }
+            ConnState::Closed => {
+                assert!(wire.dropped, "closed before the socket was");
+                wire.must_not_be_used = false;
+                drop(wire);
+                assert!(conn.close_reason().is_some());
+            }
+        }
+    }
+
+    /// Everything has come to rest: what is true now has been reported.
+    pub fn check_pause(&self, conn: &Conn) {
+        let sequence = self.sequence.lock().unwrap();
+        let state = conn.state();
+        assert_eq!(sequence.last(), Some(state));
+        let wire = self.wire.state();
+        assert!(!wire.must_not_be_used);
+        if state.is_terminal() {
+            return;
+        }
+        assert!(!wire.dropped, "the end was not reported");
+        if self.ending.load(Ordering::Relaxed) {
+            return;
+        }
+        match conn.protocol() {
+            Protocol::Http1 => {
+                drop(wire);
+                self.check_http1(state);
+            }
+            Protocol::Http2 => {
+                let expected = if wire.streams.any() { ConnState::Active } else { ConnState::Idle };
+                assert_eq!(state, expected);
+            }
+            _ => {
+                let read = wire.bytes_read > 0;
+                assert_eq!(state, if read { ConnState::Active } else { ConnState::New });
+            }
+        }
+    }
+
+    fn check_http1(&self, state: ConnState) {
+        let begun = self.handlers.begun.load(Ordering::Relaxed);
+        let ended = self.handlers.ended.load(Ordering::Relaxed);
+        let wire = self.wire.state();
+        assert_ne!(state, ConnState::New);
+        if state == ConnState::Idle {
+            assert_eq!(begun, ended, "a request is being answered");
+            assert!(!wire.unflushed, "an answer is not out");
+        }
+        // hyper has nothing to do, has answered all that it was asked, and
+        // goes on.
+        let served = begun > 0
+            && begun == ended
+            && !wire.unflushed
+            && !wire.waiting
+            && !wire.read_since_flush
+            && wire.incoming.is_empty();
+        let goes_on = !wire.end_read && !wire.write_failed && !wire.shut_down;
+        let given_away = self.handlers.upgraded.load(Ordering::Relaxed);
+        if self.layered && served && goes_on && !given_away {
+            assert_eq!(state, ConnState::Idle, "Idle is late");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A stream whose other end is the script, and which knows what passed.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use hyper_connstate::fuzzing::Streams;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The script's end.
+#[derive(Clone)]
+pub struct Wire(Arc<Mutex<State>>);
+
+/// The server's end.
+pub struct Transport(Wire);
+
+pub struct State {
+    /// What the client has sent, in the pieces in which it is read.
+    pub incoming: VecDeque<Vec<u8>>,
+    pub incoming_end: Option<End>,
+    /// How many bytes are taken before the client reads again.
+    pub room: usize,
+    /// How many bytes one write takes.
+    pub piece: usize,
+    pub flush_waits: bool,
+    pub write_fails: bool,
+    pub vectored: bool,
+
+    pub bytes_read: usize,
+    /// The client's end was seen, or reading failed.
+    pub end_read: bool,
+    pub write_failed: bool,
+    pub shut_down: bool,
+    pub dropped: bool,
+    /// Bytes were taken and not flushed.
+    pub unflushed: bool,
+    /// Bytes were read after the last flush that carried any.
+    pub read_since_flush: bool,
+    /// Writing or flushing has been made to wait.
+    pub waiting: bool,
+    /// The answer to an upgrade is being reported as idle: see the hook.
+    pub must_not_be_used: bool,
+    pub streams: Streams,
+    preface: usize,
+
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Eof,
+    Reset,
+}
+
+impl Wire {
+    pub fn new(vectored: bool) -> (Self, Transport) {
+        let wire = Self(Arc::new(Mutex::new(State {
+            incoming: VecDeque::new(),
+            incoming_end: None,
+            room: usize::MAX,
+            piece: usize::MAX,
+            flush_waits: false,
+            write_fails: false,
+            vectored,
+            bytes_read: 0,
+            end_read: false,
+            write_failed: false,
+            shut_down: false,
+            dropped: false,
+            unflushed: false,
+            read_since_flush: false,
+            waiting: false,
+            must_not_be_used: false,
+            streams: Streams::default(),
+            preface: 0,
+            reader: None,
+            writer: None,
+        })));
+        (wire.clone(), Transport(wire))
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// Changes what the client does, and wakes whoever waits for it.
+    pub fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        let wakers = [state.reader.take(), state.writer.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    fn write(&mut self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.used();
+        if self.write_fails {
+            self.write_failed = true;
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let length = bytes.len().min(self.room).min(self.piece);
+        if length == 0 && !bytes.is_empty() {
+            self.waiting = true;
+            self.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.waiting = false;
+        self.room -= length;
+        self.unflushed |= length > 0;
+        bytes[..length].iter().for_each(|byte| self.streams.write(*byte));
+        Poll::Ready(Ok(length))
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        self.bytes_read += bytes.len();
+        self.read_since_flush = true;
+        for byte in bytes {
+            if self.preface == PREFACE.len() {
+                self.streams.read(*byte);
+            } else if self.preface < PREFACE.len() && PREFACE[self.preface] == *byte {
+                self.preface += 1;
+            } else {
+                // Not HTTP/2, then.
+                self.preface = usize::MAX;
+            }
+        }
+    }
+
+    fn used(&self) {
+        assert!(!self.must_not_be_used, "Idle before the answer was out, and no request followed");
+    }
+}
+
+impl Transport {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state()
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        state.used();
+        if let Some(mut bytes) = state.incoming.pop_front() {
+            let rest = bytes.split_off(bytes.len().min(buf.remaining()));
+            if !rest.is_empty() {
+                state.incoming.push_front(rest);
+            }
+            buf.put_slice(&bytes);
+            state.note_read(&bytes);
+            return Poll::Ready(Ok(()));
+        }
+        match state.incoming_end {
+            Some(end) => {
+                state.end_read = true;
+                Poll::Ready(match end {
+                    End::Eof => Ok(()),
+                    End::Reset => Err(io::ErrorKind::ConnectionReset.into()),
+                })
+            }
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.state().write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = bufs.iter().flat_map(|buf| buf.iter().copied()).collect::<Vec<_>>();
+        self.state().write(cx, &bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.state().vectored
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        state.used();
+        if state.flush_waits {
+            state.waiting = true;
+            state.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        state.waiting = false;
+        if std::mem::take(&mut state.unflushed) {
+            state.read_since_flush = false;
+        }
+        state.streams.flush();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        state.used();
+        state.shut_down = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.state().dropped = true;
+    }
+}

@@ -1,0 +1,230 @@
+//! What may be reported for a fact, what must be, and which facts mean
+//! nothing.
+
+use crate::tracker::{Effect, Exchange, Fact};
+use crate::{ConnState, Protocol};
+
+/// What the facts so far have said.
+#[derive(Debug)]
+pub(super) struct Expected {
+    protocol: Protocol,
+    newest: Exchange,
+    /// The request that has not been followed by Idle.
+    serving: Option<Serving>,
+    /// There is no next request to be idle for.
+    ending: bool,
+    owned: bool,
+    draining: bool,
+    gone: bool,
+    state: ConnState,
+}
+
+/// A request that began.
+#[derive(Debug, Default)]
+struct Serving {
+    answered: bool,
+    body_open: bool,
+    upgraded: bool,
+    /// Bytes were flushed.
+    begun: bool,
+    /// A flush came after all else was over.
+    flushed: bool,
+    /// How often a read found nothing after that.
+    pending: u32,
+    /// Bytes were read or written after that.
+    read: bool,
+}
+
+impl Serving {
+    fn is_over(&self) -> bool {
+        self.answered && !self.body_open
+    }
+}
+
+impl Expected {
+    pub(super) fn new() -> Self {
+        Self {
+            protocol: Protocol::Unknown,
+            newest: 0,
+            serving: None,
+            ending: false,
+            owned: false,
+            draining: false,
+            gone: false,
+            state: ConnState::New,
+        }
+    }
+
+    pub(super) fn newest(&self) -> Exchange {
+        self.newest
+    }
+
+    /// Whether the fact is out of place: it has to change nothing.
+    pub(super) fn is_out_of_place(&self, fact: Fact) -> bool {
+        use Fact::*;
+        let http2 = self.protocol == Protocol::Http2;
+        let over = self.gone || self.state.is_terminal();
+        match fact {
+            StreamsOpened | StreamsClosed => !http2 || over,
+            Http2Began => self.protocol != Protocol::Unknown || over,
+            ResponseEnded { exchange, .. } => {
+                let open = self.serving.as_ref().is_some_and(|serving| !serving.answered);
+                http2 || over || exchange != self.newest || !open
+            }
+            RequestBodyEnded { exchange, .. } => {
+                let open = self.serving.as_ref().is_some_and(|serving| serving.body_open);
+                http2 || over || exchange != self.newest || !open
+            }
+            Http1Began
+            | Read
+            | ReadPending
+            | Answering { .. }
+            | Written
+            | Flushed { .. }
+            | Used
+            | RequestBegan(_)
+            | RequestBodyFollowed
+            | Waiting => http2 || over,
+            // For those who wait for a stream that is gone already.
+            Drain => false,
+            ReadClosed | Failed(_) | ShutDown | HandlerPanicked | ProtocolError
+            | HandshakeBegan | HandshakeDone | Owned | Close(_) | CloseIfIdle | Taken | Gone => {
+                self.gone
+            }
+        }
+    }
+
+    /// Takes a fact and what it led to, and panics if that is not right.
+    pub(super) fn take(&mut self, fact: Fact, effect: Effect, states: &[ConnState]) {
+        // Which one began first counts; the stream may be gone, but then
+        // nothing else does.
+        self.protocol = match (self.protocol, fact) {
+            (Protocol::Unknown, Fact::Http1Began) => Protocol::Http1,
+            (Protocol::Unknown, Fact::Http2Began) => Protocol::Http2,
+            (protocol, _) => protocol,
+        };
+        for state in states {
+            self.check_cause(fact, *state);
+            self.state = *state;
+        }
+        self.note(fact, effect);
+        self.check_missing(fact, effect);
+    }
+
+    /// Whether this state may be reported for this fact.
+    fn check_cause(&mut self, fact: Fact, state: ConnState) {
+        let http2 = self.protocol == Protocol::Http2;
+        let caused = match (state, fact) {
+            (ConnState::Active, Fact::StreamsOpened | Fact::Http2Began) => http2,
+            (ConnState::Active, Fact::Read | Fact::RequestBegan(_)) => !http2,
+            (ConnState::Idle, Fact::StreamsClosed | Fact::Http2Began) => http2,
+            // hyper went on to a request that was in its buffer.
+            (ConnState::Idle, Fact::RequestBegan(_)) => {
+                !http2 && self.serving.take().is_some_and(|serving| serving.answered)
+            }
+            (
+                ConnState::Idle,
+                Fact::Flushed { .. }
+                | Fact::ReadPending
+                | Fact::Read
+                | Fact::Written
+                | Fact::Waiting,
+            ) => {
+                let now = matches!(fact, Fact::Flushed { .. });
+                let served = self.serving.take().is_some_and(|serving| {
+                    let begun = serving.begun || fact == Fact::Flushed { bytes: true };
+                    serving.is_over() && begun && (serving.flushed || now) && !serving.upgraded
+                });
+                !http2 && served && !self.ending
+            }
+            (ConnState::Hijacked, Fact::Used) => self
+                .serving
+                .take()
+                .is_some_and(|serving| serving.is_over() && serving.flushed && serving.upgraded),
+            (ConnState::Active | ConnState::Hijacked, Fact::Taken) => true,
+            (ConnState::Closed, Fact::Gone) => true,
+            _ => false,
+        };
+        assert!(caused, "{state} for {fact:?}, after {self:?}");
+        assert!(
+            state != ConnState::Idle || !(self.owned && self.draining),
+            "a connection that is known not to be kept is not idle"
+        );
+    }
+
+    fn note(&mut self, fact: Fact, effect: Effect) {
+        use Fact::*;
+        match fact {
+            Owned => self.owned |= !self.gone,
+            Drain => self.draining = true,
+            ReadClosed | Failed(_) | ShutDown => self.ending = true,
+            Gone | Taken => self.gone = true,
+            _ => {}
+        }
+        match (fact, effect) {
+            (RequestBegan(_), Effect::Begun(exchange)) => {
+                assert_eq!(exchange, self.newest.wrapping_add(1));
+                self.newest = exchange;
+                self.serving = Some(Serving::default());
+            }
+            (RequestBodyFollowed, Effect::Begun(exchange)) => {
+                assert_eq!(exchange, self.newest);
+                self.serving.as_mut().expect("a request").body_open = true;
+            }
+            (_, Effect::Begun(_)) => panic!("{effect:?} for {fact:?}"),
+            _ => {}
+        }
+        if self.protocol == Protocol::Http2 {
+            // Its requests are told by their streams.
+            self.serving = None;
+        }
+        let newest = self.newest;
+        let Some(serving) = &mut self.serving else { return };
+        match fact {
+            ResponseEnded { exchange, response } if exchange == newest && !serving.answered => {
+                serving.answered = true;
+                serving.upgraded = response.upgraded;
+            }
+            RequestBodyEnded { exchange, .. } if exchange == newest => serving.body_open = false,
+            Flushed { bytes } => {
+                serving.begun |= bytes;
+                serving.flushed |= serving.begun && serving.is_over();
+            }
+            ReadPending => serving.pending += u32::from(serving.flushed),
+            Read | Written => serving.read |= serving.flushed,
+            _ => {}
+        }
+    }
+
+    /// Whether what the fact has to lead to was reported.
+    fn check_missing(&self, fact: Fact, effect: Effect) {
+        if self.gone {
+            assert!(self.state.is_terminal(), "{fact:?} ends a connection: {self:?}");
+            return;
+        }
+        if self.state.is_terminal() {
+            return;
+        }
+        let kept = if self.owned && self.draining { ConnState::Active } else { ConnState::Idle };
+        match (fact, effect) {
+            (Fact::StreamsOpened, _) if self.protocol == Protocol::Http2 => {
+                assert_eq!(self.state, ConnState::Active);
+            }
+            (Fact::StreamsClosed, _) if self.protocol == Protocol::Http2 => {
+                assert!(self.state != ConnState::Active || kept == ConnState::Active);
+            }
+            (Fact::RequestBegan(_), Effect::Begun(_)) => assert_eq!(self.state, ConnState::Active),
+            (Fact::Read, _) if self.protocol != Protocol::Http2 => {
+                assert_eq!(self.state, ConnState::Active);
+            }
+            // One read may be for the rest of a request's body.
+            (Fact::ReadPending, _) => {
+                let late = self.serving.as_ref().is_some_and(|serving| {
+                    serving.pending >= 2 && !serving.read && !serving.upgraded
+                });
+                assert!(!late || self.ending || kept == ConnState::Active, "late: {self:?}");
+            }
+            _ => {}
+        }
+    }
+}
