@@ -177,7 +177,9 @@ impl FrameReader {
     }
 
     /// Reads what there is of a frame, and returns what follows.
-    fn read_part<'a>(&mut self, bytes: &'a [u8], on: &mut impl FnMut(Event)) -> &'a [u8] {
+    // Rare, and so not to be part of the way of the others.
+    #[cold]
+    fn read_part<'a>(&mut self, bytes: &'a [u8], on: &mut dyn FnMut(Event)) -> &'a [u8] {
         let mut rest = bytes;
         if self.header_len < HEADER {
             let start;
