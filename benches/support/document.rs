@@ -55,6 +55,13 @@ fn marker(name: &str, edge: &str) -> String {
     format!("<!-- {name}:{edge} -->")
 }
 
+/// A number with its sign, except for what is rounded to zero.
+pub fn signed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:+.decimals$}");
+    let is_zero = text.chars().all(|digit| matches!(digit, '+' | '-' | '0' | '.'));
+    if is_zero { text[1..].to_owned() } else { text }
+}
+
 /// Where a plot goes.
 pub fn plot_path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("plots").join(file)

@@ -11,3 +11,4 @@ pub mod noop;
 pub mod plot;
 pub mod script;
 pub mod stacks;
+pub mod statistics;

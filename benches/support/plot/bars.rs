@@ -57,8 +57,9 @@ fn draw_panel(area: &Area<'_>, scale: &Scale, top: i32, panel: &Panel) -> Result
         let x = scale.place(tick);
         line(area, (x, top), (x, bottom + 4), GRID)?;
         let style = Style { size: 12, color: FAINT, ..Style::default() }.below();
-        text(area, &number(tick), (x, bottom + 8), style)?;
+        text(area, &number(tick, scale.decimals(6)), (x, bottom + 8), style)?;
     }
+    let decimals = if scale.values.1 < 100.0 { 1 } else { 0 };
     for (index, bar) in panel.bars.iter().enumerate() {
         let top = top + index as i32 * ROW;
         let middle = top + ROW / 2;
@@ -77,7 +78,7 @@ fn draw_panel(area: &Area<'_>, scale: &Scale, top: i32, panel: &Panel) -> Result
                 after = x + 8;
             }
         }
-        text(area, &number(bar.value), (after, middle), style.right_of())?;
+        text(area, &number(bar.value, decimals), (after, middle), style.right_of())?;
     }
     line(area, (scale.place(0.0), top), (scale.place(0.0), bottom + 4), FAINT)
 }

@@ -5,30 +5,26 @@ use std::path::Path;
 use plotters::prelude::*;
 
 use super::*;
+use crate::support::statistics::Median;
 
 const LABELS: i32 = 270;
 const ROW: i32 = 26;
-const PANEL_HEAD: i32 = 30;
+const PANEL_HEAD: i32 = 54;
 const AXIS: i32 = 40;
 const GAP: i32 = 34;
-
-pub struct Dot {
-    pub low: f64,
-    pub middle: f64,
-    pub high: f64,
-}
 
 pub struct Row {
     pub label: String,
     /// A row of this crate's.
     pub ours: bool,
     /// One in each column.
-    pub dots: Vec<Dot>,
+    pub dots: Vec<Median>,
 }
 
 pub struct Panel {
+    pub title: String,
     /// The title of each column.
-    pub titles: Vec<String>,
+    pub columns: Vec<String>,
     pub rows: Vec<Row>,
 }
 
@@ -44,14 +40,15 @@ pub fn draw(file: &Path, title: &str, subtitle: &str, panels: &[Panel]) -> Resul
     let area = page(file, height as u32, title, subtitle)?;
     let mut top = HEAD;
     for panel in panels {
-        let columns = panel.titles.len() as i32;
+        let columns = panel.columns.len() as i32;
         let width = (WIDTH as i32 - 2 * MARGIN - LABELS - GAP * (columns - 1)) / columns;
+        text(&area, &panel.title, (MARGIN, top + 4), Style { bold: true, ..Style::default() })?;
         for (index, row) in panel.rows.iter().enumerate() {
             let middle = top + PANEL_HEAD + index as i32 * ROW + ROW / 2;
             let style = Style { bold: row.ours, ..Style::default() };
             text(&area, &row.label, (MARGIN + LABELS - 10, middle), style.left_of())?;
         }
-        for column in 0..panel.titles.len() {
+        for column in 0..panel.columns.len() {
             let left = MARGIN + LABELS + column as i32 * (width + GAP);
             draw_column(&area, (left, left + width), top, panel, column, panels)?;
         }
@@ -76,8 +73,7 @@ fn draw_column(
     let room = (high - low) * 0.06;
     let scale = Scale { values: (low - room, high + room), pixels };
 
-    let title = Style { bold: true, ..Style::default() };
-    text(area, &panel.titles[column], (pixels.0, top + 4), title)?;
+    text(area, &panel.columns[column], (pixels.0, top + 30), Style::default())?;
     let top = top + PANEL_HEAD;
     let bottom = top + panel.rows.len() as i32 * ROW;
     for tick in scale.ticks(4) {
@@ -85,7 +81,12 @@ fn draw_column(
         line(area, (x, top), (x, bottom + 4), if tick == 0.0 { FAINT } else { GRID })?;
         let sign = if tick > 0.0 { "+" } else { "" };
         let style = Style { size: 12, color: FAINT, ..Style::default() }.below();
-        text(area, &format!("{sign}{} %", number(tick)), (x, bottom + 8), style)?;
+        text(
+            area,
+            &format!("{sign}{} %", number(tick, scale.decimals(4))),
+            (x, bottom + 8),
+            style,
+        )?;
     }
     for (index, row) in panel.rows.iter().enumerate() {
         let y = top + index as i32 * ROW + ROW / 2;
@@ -96,7 +97,7 @@ fn draw_column(
         for x in [low, high] {
             line(area, (x, y - 5), (x, y + 5), color.stroke_width(2))?;
         }
-        area.draw(&Circle::new((scale.place(dot.middle), y), 5, color.filled()))?;
+        area.draw(&Circle::new((scale.place(dot.value), y), 5, color.filled()))?;
     }
     Ok(())
 }

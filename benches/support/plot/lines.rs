@@ -50,13 +50,13 @@ fn draw_panel(area: &Area<'_>, top: i32, panel: &Panel) -> Result {
     let faint = Style { size: 12, color: FAINT, ..Style::default() };
     for tick in y.ticks(5) {
         line(area, (left, y.place(tick)), (right, y.place(tick)), GRID)?;
-        text(area, &number(tick), (left - 8, y.place(tick)), faint.left_of())?;
+        text(area, &number(tick, y.decimals(5)), (left - 8, y.place(tick)), faint.left_of())?;
     }
     for exponent in 0..=most.log10().round() as i32 {
         let value = 10f64.powi(exponent);
         let at = x.place(f64::from(exponent));
         line(area, (at, top + PLOT), (at, top + PLOT + 5), FAINT)?;
-        text(area, &number(value), (at, top + PLOT + 9), faint.below())?;
+        text(area, &number(value, 0), (at, top + PLOT + 9), faint.below())?;
     }
     line(area, (left, top + PLOT), (right, top + PLOT), FAINT)?;
     text(area, "connections", ((left + right) / 2, top + PLOT + 27), faint.below())?;

@@ -85,20 +85,20 @@ fn line(area: &Area<'_>, from: (i32, i32), to: (i32, i32), style: impl Into<Shap
     Ok(())
 }
 
-/// `12,345`; one decimal for what is small.
-pub fn number(value: f64) -> String {
-    if value.abs() < 10.0 && value.fract() != 0.0 {
-        return format!("{value:.1}");
-    }
-    let digits = format!("{:.0}", value.abs());
+/// `12,345`, with so many decimals.
+pub fn number(value: f64, decimals: usize) -> String {
+    let digits = format!("{:.decimals$}", value.abs());
+    let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
     let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 {
             grouped.push(',');
         }
         grouped.push(digit);
     }
-    if value <= -0.5 { format!("\u{2212}{grouped}") } else { grouped }
+    let is_zero = digits.chars().all(|digit| matches!(digit, '0' | '.'));
+    let sign = if value < 0.0 && !is_zero { "\u{2212}" } else { "" };
+    format!("{sign}{grouped}{fraction}")
 }
 
 /// A value's place between two ends of an axis.
@@ -123,5 +123,12 @@ impl Scale {
         let first = (low / step).ceil() as i64;
         let last = (high / step).floor() as i64;
         (first..=last).map(|index| index as f64 * step).collect()
+    }
+
+    /// How many decimals tell its ticks apart.
+    fn decimals(&self, about: usize) -> usize {
+        let ticks = self.ticks(about);
+        let step = ticks.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::MAX, f64::min);
+        if step >= 1.0 { 0 } else { (-step.log10()).ceil() as usize }
     }
 }
