@@ -6,13 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper_connstate::axum::ConnStateServiceExt;
 use hyper_connstate::{Accept, Conn, ConnState, ConnStateLayer, instrument_listener};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, service_fn};
 
-use crate::support::stacks::{hello, router};
+use crate::support::stacks::{hello, router, spawn};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Server {
@@ -96,26 +93,13 @@ impl Server {
         match self {
             Self::Bare | Self::BareAgain => loop {
                 let (io, _) = Accept::accept(&mut listener).await?;
-                let service = TowerToHyperService::new(service_fn(hello));
-                tokio::spawn(async move {
-                    auto::Builder::new(TokioExecutor::new())
-                        .serve_connection_with_upgrades(TokioIo::new(io), service)
-                        .await
-                        .map_err(drop)
-                });
+                spawn(io, service_fn(hello));
             },
             Self::Foreign => {
                 let mut listener = instrument_listener(listener, count);
                 loop {
                     let (io, conn) = listener.accept().await?;
-                    let service = ConnStateLayer::for_conn(&conn).layer(service_fn(hello));
-                    let service = TowerToHyperService::new(service);
-                    tokio::spawn(async move {
-                        auto::Builder::new(TokioExecutor::new())
-                            .serve_connection_with_upgrades(TokioIo::new(io), service)
-                            .await
-                            .map_err(drop)
-                    });
+                    spawn(io, ConnStateLayer::for_conn(&conn).layer(service_fn(hello)));
                 }
             }
             Self::Serve => {

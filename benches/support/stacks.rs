@@ -1,6 +1,7 @@
 //! The stacks to compare, each serving one connection to its end.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -12,11 +13,15 @@ use hyper_connstate::{Address, Conn, ConnIo, ConnState, ConnStateLayer, instrume
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
 use tower::{Layer, Service, service_fn};
 
 use super::listeners::{AxumOnce, Done, Once};
 use super::noop::NoopLayer;
 use super::script::Script;
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stack {
@@ -76,12 +81,12 @@ impl Stack {
     /// Serves one connection.
     pub async fn run(self, script: Script) {
         match self {
-            Self::Bare => serve(script, service_fn(hello)).await,
-            Self::Noop => serve(script, NoopLayer.layer(service_fn(hello))).await,
+            Self::Bare => served(spawn(script, service_fn(hello))).await,
+            Self::Noop => served(spawn(script, NoopLayer.layer(service_fn(hello)))).await,
             Self::Foreign => {
                 let io = ConnIo::accepted(script, Address::Unknown, Address::Unknown, ());
                 let layer = ConnStateLayer::for_conn(io.conn());
-                serve(io, layer.layer(service_fn(hello))).await;
+                served(spawn(io, layer.layer(service_fn(hello)))).await;
             }
             Self::Serve => {
                 let (hook, closed) = until_closed();
@@ -96,11 +101,11 @@ impl Stack {
             }
             Self::InFlight => {
                 let (layer, _counter) = tower_http::metrics::InFlightRequestsLayer::pair();
-                serve(script, layer.layer(service_fn(hello))).await;
+                served(spawn(script, layer.layer(service_fn(hello)))).await;
             }
             Self::Trace => {
                 let layer = tower_http::trace::TraceLayer::new_for_http();
-                serve(script, layer.layer(service_fn(hello))).await;
+                served(spawn(script, layer.layer(service_fn(hello)))).await;
             }
             Self::BareAxum => {
                 let (script, done) = Done::new(script);
@@ -146,24 +151,24 @@ fn until_closed() -> (impl hyper_connstate::Hook, impl Future<Output = ()>) {
     (hook, async move { closed.notified().await })
 }
 
-pub async fn serve<I, S, B>(io: I, service: S)
+/// Starts to serve a connection, in a task, as in any server.
+pub fn spawn<I, S, B>(io: I, service: S) -> JoinHandle<Result<(), BoxError>>
 where
-    I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    // In a task, as in any server.
     tokio::spawn(async move {
         auto::Builder::new(TokioExecutor::new())
             .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
             .await
-            .map_err(drop)
     })
-    .await
-    .expect("the connection's task")
-    .expect("the connection");
+}
+
+async fn served(connection: JoinHandle<Result<(), BoxError>>) {
+    connection.await.expect("the connection's task").expect("the connection");
 }
 
 pub async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

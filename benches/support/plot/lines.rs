@@ -52,7 +52,7 @@ fn draw_panel(area: &Area<'_>, top: i32, panel: &Panel) -> Result {
         line(area, (left, y.place(tick)), (right, y.place(tick)), GRID)?;
         text(area, &number(tick, y.decimals(5)), (left - 8, y.place(tick)), faint.left_of())?;
     }
-    for exponent in 0..=most.log10().round() as i32 {
+    for exponent in 0..=(most.log10() + 1e-9).floor() as i32 {
         let value = 10f64.powi(exponent);
         let at = x.place(f64::from(exponent));
         line(area, (at, top + PLOT), (at, top + PLOT + 5), FAINT)?;
