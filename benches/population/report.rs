@@ -151,18 +151,18 @@ fn registry(section: &mut Section, scales: &[AtScale]) -> Result {
     Ok(())
 }
 
-/// A line through what `value` gives for a protocol at each scale.
+/// A line through what `value` gives for each scale.
 fn line(
     label: impl Into<String>,
     scales: &[AtScale],
-    value: impl Fn(&AtScale) -> Result<f64>,
+    value: impl Fn(&AtScale) -> Result<Median>,
 ) -> Result<Line> {
     let points = scales.iter().map(|at| Ok((at.connections as f64, value(at)?)));
     Ok(Line { label: label.into(), points: points.collect::<Result<_>>()? })
 }
 
 fn plot(scales: &[AtScale]) -> Result {
-    let by_protocol = |value: &dyn Fn(&AtScale, &ByProtocol) -> Result<f64>| {
+    let by_protocol = |value: &dyn Fn(&AtScale, &ByProtocol) -> Result<Median>| {
         let lines = Protocol::ALL.into_iter().enumerate();
         let lines = lines.map(|(index, protocol)| {
             line(protocol.name(), scales, |at| value(at, &at.by_protocol[index]))
@@ -173,7 +173,7 @@ fn plot(scales: &[AtScale]) -> Result {
     for stack in [Stack::Foreign, Stack::Serve] {
         panels.push(Panel {
             title: format!("Bytes added to a connection, {}", stack.name().replace('`', "")),
-            lines: by_protocol(&|at, of| added(at, of, stack, "bytes"))?,
+            lines: by_protocol(&|at, of| added(at, of, stack, "bytes").map(Median::exact))?,
             target: Some(BYTES),
         });
     }
@@ -181,20 +181,21 @@ fn plot(scales: &[AtScale]) -> Result {
         let instructions = |of: &ByProtocol| of.requests.map_or(0.0, |(count, _)| count / EVENTS);
         panels.push(Panel {
             title: "Instructions added for an event".to_owned(),
-            lines: by_protocol(&|_, of| Ok(instructions(of)))?,
+            lines: by_protocol(&|_, of| Ok(Median::exact(instructions(of))))?,
             target: None,
         });
     }
     panels.push(Panel {
         title: "Nanoseconds of CPU time added for an event".to_owned(),
-        lines: by_protocol(&|_, of| Ok(per_event(of)?.value))?,
+        lines: by_protocol(&|_, of| per_event(of))?,
         target: None,
     });
     // With few connections it is the call that takes the time.
     let many = scales.iter().position(|at| at.connections >= 100).unwrap_or(0);
     let call = |name: &str| {
         line(name, &scales[many..], |at| {
-            Ok(number(&at.by_protocol[0].time, name)? / at.connections as f64)
+            let time = at.by_protocol[0].time.get(name).ok_or("no time was taken")?;
+            Ok(time.map(|nanoseconds| nanoseconds / at.connections as f64))
         })
     };
     panels.push(Panel {

@@ -21,6 +21,11 @@ impl Median {
         Self { value, low: values[skip], high: values[count - 1 - skip] }
     }
 
+    /// What was counted and not estimated.
+    pub fn exact(value: f64) -> Self {
+        Self { value, low: value, high: value }
+    }
+
     pub fn map(self, f: impl Fn(f64) -> f64) -> Self {
         Self { value: f(self.value), low: f(self.low), high: f(self.high) }
     }

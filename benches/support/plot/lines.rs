@@ -1,10 +1,12 @@
-//! Lines over the number of connections, which is on a logarithmic axis.
+//! Lines over the number of connections, which is on a logarithmic axis, with
+//! the intervals in which their points may be wrong.
 
 use std::path::Path;
 
 use plotters::prelude::*;
 
 use super::*;
+use crate::support::statistics::Median;
 
 const AXIS_LABELS: i32 = 70;
 const PANEL_HEAD: i32 = 52;
@@ -14,7 +16,7 @@ const AXIS: i32 = 56;
 pub struct Line {
     pub label: String,
     /// Connections, and the value at so many.
-    pub points: Vec<(f64, f64)>,
+    pub points: Vec<(f64, Median)>,
 }
 
 pub struct Panel {
@@ -36,8 +38,8 @@ pub fn draw(file: &Path, title: &str, subtitle: &str, panels: &[Panel]) -> Resul
 
 fn draw_panel(area: &Area<'_>, top: i32, panel: &Panel) -> Result {
     let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let high = points().map(|point| point.1).fold(panel.target.unwrap_or(1.0), f64::max);
-    let low = points().map(|point| point.1).fold(0.0, f64::min);
+    let high = points().map(|point| point.1.high).fold(panel.target.unwrap_or(1.0), f64::max);
+    let low = points().map(|point| point.1.low).fold(0.0, f64::min);
     let most = points().map(|point| point.0).fold(10.0, f64::max);
 
     text(area, &panel.title, (MARGIN, top + 4), Style { bold: true, ..Style::default() })?;
@@ -66,8 +68,17 @@ fn draw_panel(area: &Area<'_>, top: i32, panel: &Panel) -> Result {
         line(area, (left, at), (right, at), TARGET.stroke_width(2))?;
     }
     for (of, color) in panel.lines.iter().zip(LINES) {
-        let places: Vec<_> =
-            of.points.iter().map(|point| (x.place(point.0.log10()), y.place(point.1))).collect();
+        let mut places = Vec::new();
+        for (connections, value) in &of.points {
+            let at = x.place(connections.log10());
+            let (low, high) = (y.place(value.low), y.place(value.high));
+            if low != high {
+                line(area, (at, low), (at, high), color)?;
+                line(area, (at - 4, low), (at + 4, low), color)?;
+                line(area, (at - 4, high), (at + 4, high), color)?;
+            }
+            places.push((at, y.place(value.value)));
+        }
         area.draw(&PathElement::new(places.clone(), color.stroke_width(2)))?;
         for place in places {
             area.draw(&Circle::new(place, 4, color.filled()))?;
