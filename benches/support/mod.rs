@@ -1,7 +1,14 @@
-//! What the benchmarks share: a stream that is its own client, and the stacks
-//! to compare.
+//! What the benchmarks share.
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod callgrind;
+pub mod document;
+pub mod environment;
+pub mod frames;
+pub mod listeners;
+pub mod noop;
+pub mod plot;
 pub mod script;
 pub mod stacks;
+pub mod statistics;

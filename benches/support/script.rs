@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::{self, Frames};
+
 /// What the client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
@@ -14,22 +16,29 @@ pub enum Workload {
     Get,
     /// HTTP/1.1 POST of five bytes, echoed.
     Post,
+    /// The same, but the body comes when the server has nothing left to do but
+    /// wait for it.
+    PostLater,
     /// HTTP/2 GETs, so many at a time.
     Http2(usize),
 }
 
 impl Workload {
-    pub const ALL: [Self; 4] = [Self::Get, Self::Post, Self::Http2(16), Self::Http2(1)];
+    pub const ALL: [Self; 5] =
+        [Self::Get, Self::Post, Self::PostLater, Self::Http2(16), Self::Http2(1)];
 
     pub fn name(self) -> String {
         match self {
             Self::Get => "HTTP/1.1 GET, keep-alive".to_owned(),
             Self::Post => "HTTP/1.1 POST, five bytes echoed".to_owned(),
+            Self::PostLater => "HTTP/1.1 POST, the body after a pause".to_owned(),
             Self::Http2(1) => "HTTP/2, one at a time".to_owned(),
             Self::Http2(streams) => format!("HTTP/2, {streams} streams at a time"),
         }
     }
 }
+
+const BODY: &[u8] = b"hello";
 
 pub struct Script {
     workload: Workload,
@@ -38,6 +47,8 @@ pub struct Script {
     /// Bytes that are there to be read.
     input: Vec<u8>,
     read: usize,
+    /// A request's body is still to come.
+    body_to_come: bool,
     reader: Option<Waker>,
     /// How many answers are awaited.
     awaited: usize,
@@ -52,14 +63,15 @@ impl Script {
             left: requests,
             input: Vec::with_capacity(4096),
             read: 0,
+            body_to_come: false,
             reader: None,
             awaited: 0,
             frames: Frames::default(),
             next_stream: 1,
         };
         if let Workload::Http2(_) = workload {
-            script.input.extend(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-            script.input.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+            script.input.extend(frames::PREFACE);
+            script.input.extend(frames::SETTINGS);
         }
         script.send();
         script
@@ -75,21 +87,22 @@ impl Script {
                 self.awaited = 1;
                 self.input.extend(b"GET / HTTP/1.1\r\nhost: localhost:8080\r\nuser-agent: bench\r\naccept: */*\r\n\r\n");
             }
-            Workload::Post => {
+            Workload::Post | Workload::PostLater => {
                 self.awaited = 1;
-                self.input.extend(b"POST / HTTP/1.1\r\nhost: localhost:8080\r\nuser-agent: bench\r\naccept: */*\r\ncontent-length: 5\r\n\r\nhello");
+                self.input.extend(b"POST / HTTP/1.1\r\nhost: localhost:8080\r\nuser-agent: bench\r\naccept: */*\r\ncontent-length: 5\r\n\r\n");
+                self.body_to_come = self.workload == Workload::PostLater;
+                if !self.body_to_come {
+                    self.input.extend(BODY);
+                }
             }
             Workload::Http2(streams) => {
                 self.awaited = streams.min(self.left);
                 for _ in 0..self.awaited {
-                    let block = b"\x82\x86\x84\x01\x0elocalhost:8080";
-                    self.input.extend([0, 0, block.len() as u8, 1, 5]);
-                    self.input.extend(self.next_stream.to_be_bytes());
-                    self.input.extend(block);
+                    frames::get(&mut self.input, self.next_stream);
                     self.next_stream += 2;
                 }
                 // Room for the next answers.
-                self.input.extend([0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 4, 0]);
+                frames::window_update(&mut self.input, 1024);
             }
         }
         self.left -= self.awaited;
@@ -97,8 +110,12 @@ impl Script {
 
     fn wrote(&mut self, bytes: &[u8]) {
         match self.workload {
-            Workload::Get | Workload::Post => self.awaited = 0,
-            Workload::Http2(_) => self.awaited -= self.frames.ends(bytes).min(self.awaited),
+            Workload::Http2(_) => {
+                let mut ended = 0;
+                self.frames.read(bytes, |frame| ended += usize::from(frame.ends_stream()));
+                self.awaited -= ended.min(self.awaited);
+            }
+            _ => self.awaited = 0,
         }
     }
 
@@ -124,6 +141,12 @@ impl AsyncRead for Script {
         let this = &mut *self;
         let unread = &this.input[this.read..];
         if unread.is_empty() {
+            if std::mem::take(&mut this.body_to_come) {
+                this.input.extend(BODY);
+                // Read when this task has gone to wait and is polled anew.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if this.left == 0 && this.awaited == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -174,35 +197,5 @@ impl AsyncWrite for Script {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-/// Counts the answers that end in what an HTTP/2 server writes.
-#[derive(Default)]
-struct Frames {
-    header: Vec<u8>,
-    payload: usize,
-}
-
-impl Frames {
-    fn ends(&mut self, mut bytes: &[u8]) -> usize {
-        let mut ends = 0;
-        while !bytes.is_empty() {
-            if self.payload > 0 {
-                let length = self.payload.min(bytes.len());
-                self.payload -= length;
-                bytes = &bytes[length..];
-                continue;
-            }
-            let length = bytes.len().min(9 - self.header.len());
-            self.header.extend(&bytes[..length]);
-            bytes = &bytes[length..];
-            if let [a, b, c, kind, flags, _, _, _, _] = self.header[..] {
-                self.payload = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                ends += usize::from(kind <= 1 && flags & 1 != 0);
-                self.header.clear();
-            }
-        }
-        ends
     }
 }

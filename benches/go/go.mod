@@ -1,0 +1,3 @@
+module hyper-connstate/benches
+
+go 1.24

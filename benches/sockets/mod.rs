@@ -1,0 +1,7 @@
+//! Servers on loopback sockets, and the client that loads them.
+
+pub mod child;
+pub mod client;
+pub mod go;
+pub mod report;
+pub mod server;
