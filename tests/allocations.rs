@@ -100,6 +100,16 @@ async fn http2(instrumented: bool) -> usize {
     allocations(&region)
 }
 
+/// The least of a few counts: now and then the test harness's own thread
+/// allocates meanwhile, and never the other way round.
+async fn least(count: impl AsyncFn() -> usize) -> usize {
+    let mut least = usize::MAX;
+    for _ in 0..5 {
+        least = least.min(count().await);
+    }
+    least
+}
+
 /// One test, since the count is of the whole process.
 #[tokio::test]
 async fn counted() {
@@ -112,12 +122,14 @@ async fn counted() {
     }
 
     for request in [get, post] {
-        let (bare, instrumented) = (http1(request, false).await, http1(request, true).await);
+        let bare = least(async || http1(request, false).await).await;
+        let instrumented = least(async || http1(request, true).await).await;
         // A request costs hyper and the handler several; this crate none.
         assert!(bare >= 200, "{bare}");
         assert_eq!(instrumented, bare, "{request}");
     }
-    let (bare, instrumented) = (http2(false).await, http2(true).await);
+    let bare = least(async || http2(false).await).await;
+    let instrumented = least(async || http2(true).await).await;
     // hyper's own tables grow now and then.
     assert!(instrumented.abs_diff(bare) <= 4, "{bare} without, {instrumented} with the crate");
 

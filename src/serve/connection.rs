@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -52,7 +52,9 @@ impl<T> Server<T> {
             Ok(service) => service,
             Err(error) => return diagnostics::make_service_failed(&conn, &*error),
         };
-        let http = self.http.serve_connection_with_upgrades(TokioIo::new(io), service);
+        // Pinned here and driven from elsewhere: as an argument it would be
+        // kept twice, for as long as the connection lives.
+        let http = pin!(self.http.serve_connection_with_upgrades(TokioIo::new(io), service));
         if let Err(error) = drive(&conn, http).await {
             diagnostics::connection_failed(&conn, &*error);
         }
@@ -61,7 +63,7 @@ impl<T> Server<T> {
 
 /// A connection of hyper's that can be told to come to an end.
 trait Graceful: Future<Output = Result<(), BoxError>> {
-    fn graceful_shutdown(self: std::pin::Pin<&mut Self>);
+    fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
 impl<I, S, B> Graceful
@@ -76,15 +78,14 @@ where
         >,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    fn graceful_shutdown(self: std::pin::Pin<&mut Self>) {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
         Self::graceful_shutdown(self);
     }
 }
 
 /// Polls the connection, and tells what can be known only here: when it waits,
 /// and that it is to be drained.
-async fn drive(conn: &Conn, http: impl Graceful) -> Result<(), BoxError> {
-    let mut http = pin!(http);
+async fn drive(conn: &Conn, mut http: Pin<&mut impl Graceful>) -> Result<(), BoxError> {
     let mut draining = false;
     conn.tell(Fact::Owned);
     let result = poll_fn(|cx| {

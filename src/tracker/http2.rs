@@ -5,6 +5,8 @@
 //! A frame counts at its last byte, so that any split of the same bytes gives
 //! the same result.
 
+use smallvec::SmallVec;
+
 /// The number of open streams left zero, or came back to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crossing {
@@ -13,7 +15,7 @@ pub(crate) enum Crossing {
 }
 
 /// Both directions of one connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Http2 {
     from_client: FrameReader,
     from_server: FrameReader,
@@ -26,16 +28,6 @@ pub(crate) struct Http2 {
 }
 
 impl Http2 {
-    pub(crate) fn new() -> Self {
-        Self {
-            from_client: FrameReader::default(),
-            from_server: FrameReader::default(),
-            streams: Streams::new(),
-            active: false,
-            failed: false,
-        }
-    }
-
     pub(crate) fn has_open_streams(&self) -> bool {
         self.active
     }
@@ -119,11 +111,11 @@ struct FrameReader {
     /// The header of a frame that has not been read to its end, and how much
     /// of it has been.
     header: [u8; HEADER],
-    header_len: usize,
+    header_len: u8,
     peek: [u8; PEEK],
-    peek_len: usize,
+    peek_len: u8,
     /// How much of the payload is still to come.
-    left: usize,
+    left: u32,
     /// A header block that goes on in CONTINUATION frames: its stream, and
     /// whether its HEADERS frame carried END_STREAM.
     block: Option<(u32, bool)>,
@@ -166,7 +158,7 @@ impl FrameReader {
     #[inline(always)]
     fn read_whole<'a>(&mut self, bytes: &'a [u8], on: &mut impl FnMut(Event)) -> &'a [u8] {
         if let Some((header, rest)) = bytes.split_first_chunk() {
-            if let Some((payload, rest)) = rest.split_at_checked(payload_len(header)) {
+            if let Some((payload, rest)) = rest.split_at_checked(payload_len(header) as usize) {
                 if let Some(event) = self.event(header, payload) {
                     on(event);
                 }
@@ -181,26 +173,21 @@ impl FrameReader {
     #[cold]
     fn read_part<'a>(&mut self, bytes: &'a [u8], on: &mut dyn FnMut(Event)) -> &'a [u8] {
         let mut rest = bytes;
-        if self.header_len < HEADER {
-            let start;
-            (start, rest) = bytes.split_at(bytes.len().min(HEADER - self.header_len));
-            self.header[self.header_len..][..start.len()].copy_from_slice(start);
-            self.header_len += start.len();
-            if self.header_len < HEADER {
+        if usize::from(self.header_len) < HEADER {
+            rest = fill(&mut self.header, &mut self.header_len, bytes);
+            if usize::from(self.header_len) < HEADER {
                 return rest;
             }
             self.left = payload_len(&self.header);
             self.peek_len = 0;
         }
-        let (start, rest) = rest.split_at(rest.len().min(self.left));
-        self.left -= start.len();
-        let peeked = start.len().min(PEEK - self.peek_len);
-        self.peek[self.peek_len..][..peeked].copy_from_slice(&start[..peeked]);
-        self.peek_len += peeked;
+        let (start, rest) = rest.split_at(rest.len().min(self.left as usize));
+        self.left -= start.len() as u32;
+        fill(&mut self.peek, &mut self.peek_len, start);
         if self.left == 0 {
             self.header_len = 0;
             let (header, peek) = (self.header, self.peek);
-            if let Some(event) = self.event(&header, &peek[..self.peek_len]) {
+            if let Some(event) = self.event(&header, &peek[..self.peek_len.into()]) {
                 on(event);
             }
         }
@@ -239,9 +226,18 @@ impl FrameReader {
     }
 }
 
-fn payload_len(header: &[u8; HEADER]) -> usize {
+/// Copies what there is room for, and returns the rest.
+fn fill<'a>(buffer: &mut [u8], length: &mut u8, bytes: &'a [u8]) -> &'a [u8] {
+    let (_, room) = buffer.split_at_mut(usize::from(*length));
+    let (start, rest) = bytes.split_at(bytes.len().min(room.len()));
+    room[..start.len()].copy_from_slice(start);
+    *length += start.len() as u8;
+    rest
+}
+
+fn payload_len(header: &[u8; HEADER]) -> u32 {
     let [a, b, c, ..] = *header;
-    usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)
+    u32::from_be_bytes([0, a, b, c])
 }
 
 /// A stream's number, without the reserved bit.
@@ -250,6 +246,9 @@ fn stream_id(bytes: [u8; 4]) -> u32 {
 }
 
 // === streams ===
+
+/// How many open streams there is room for without an allocation.
+const FEW: usize = 4;
 
 /// The streams that a client has opened and that have not ended.
 ///
@@ -260,15 +259,15 @@ struct Streams {
     /// In the order of their ids, which is the order in which they opened.
     /// Ended ones stay until they are half of the list, so that ending one
     /// does not move all the others.
-    list: Vec<Stream>,
-    ended: usize,
+    list: SmallVec<[Stream; FEW]>,
+    ended: u32,
     /// The highest id that a client has used.
     newest: u32,
     /// The highest id that the server has not sent away with GOAWAY.
     last: u32,
     /// Streams out of the list whose end the server has written but not
     /// flushed.
-    ending: usize,
+    ending: u32,
     /// Counts flushes that mattered, to tell whether an end has been flushed.
     /// It may wrap: only equality with the current value counts.
     flushes: u32,
@@ -292,14 +291,16 @@ enum Side {
     Ended,
 }
 
-impl Streams {
-    fn new() -> Self {
-        Self { list: Vec::new(), ended: 0, newest: 0, last: u32::MAX, ending: 0, flushes: 0 }
+impl Default for Streams {
+    fn default() -> Self {
+        Self { list: SmallVec::new(), ended: 0, newest: 0, last: u32::MAX, ending: 0, flushes: 0 }
     }
+}
 
+impl Streams {
     /// Whether any stream is open or waits for its end to be flushed.
     fn any(&self) -> bool {
-        self.ending > 0 || self.list.len() > self.ended
+        self.ending > 0 || self.list.len() > self.ended as usize
     }
 
     fn client_headers(&mut self, id: u32, end_stream: bool) {
@@ -391,7 +392,7 @@ impl Streams {
     fn end(&mut self, index: usize) {
         self.list[index].side = Side::Ended;
         self.ended += 1;
-        if self.ended * 2 >= self.list.len() {
+        if self.ended as usize * 2 >= self.list.len() {
             self.list.retain(|stream| stream.side != Side::Ended);
             self.ended = 0;
         }

@@ -32,13 +32,15 @@ enum Phase {
 pub(crate) struct Wire {
     phase: Phase,
     /// How many bytes of the preface have been read.
-    preface: usize,
+    preface: u8,
     /// The first bytes that the server wrote.
     opening: [u8; OPENING],
-    opening_len: usize,
+    opening_len: u8,
     /// Bytes have been written that were not flushed.
     unflushed: bool,
-    http2: Http2,
+    /// There when it may be HTTP/2: a connection that is not should not be
+    /// larger for it.
+    http2: Option<Box<Http2>>,
 }
 
 impl Wire {
@@ -49,7 +51,7 @@ impl Wire {
             opening: [0; OPENING],
             opening_len: 0,
             unflushed: false,
-            http2: Http2::new(),
+            http2: None,
         }
     }
 
@@ -57,7 +59,7 @@ impl Wire {
     /// nothing counts of its bytes but that there are some.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.phase == Phase::Http1 && self.opening_len == OPENING
+        self.phase == Phase::Http1 && usize::from(self.opening_len) == OPENING
     }
 
     /// Bytes were read.
@@ -65,22 +67,21 @@ impl Wire {
     pub(crate) fn read(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
         match self.phase {
             Phase::Http1 => tell(Fact::Read),
-            Phase::Http2 => self.http2.read(bytes, |crossing| tell(crossing.into())),
+            Phase::Http2 => self.http2().read(bytes, |crossing| tell(crossing.into())),
             Phase::Opening => self.read_opening(bytes, tell),
         }
     }
 
     fn read_opening(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
-        let expected = &PREFACE[self.preface..];
+        let expected = &PREFACE[self.preface.into()..];
         let length = expected.len().min(bytes.len());
         let (start, rest) = bytes.split_at(length);
         if start != &expected[..length] {
-            self.phase = Phase::Http1;
-            tell(Fact::Http1Began);
+            self.begin_http1(&mut tell);
             tell(Fact::Read);
             return;
         }
-        self.preface += length;
+        self.preface += length as u8;
         if self.is_http2() {
             self.begin_http2(&mut tell);
         } else {
@@ -88,11 +89,13 @@ impl Wire {
         }
         // Until it is decided the frames count for nothing but are followed.
         let begun = self.phase == Phase::Http2;
-        self.http2.read(rest, |crossing| {
-            if begun {
-                tell(crossing.into());
-            }
-        });
+        if !rest.is_empty() {
+            self.http2().read(rest, |crossing| {
+                if begun {
+                    tell(crossing.into());
+                }
+            });
+        }
     }
 
     /// Bytes were taken by the stream below.
@@ -106,9 +109,9 @@ impl Wire {
         if self.phase == Phase::Http1 {
             tell(Fact::Written);
         } else {
-            error = self.http2.written(bytes);
+            error = self.http2().written(bytes);
         }
-        if self.opening_len < OPENING {
+        if usize::from(self.opening_len) < OPENING {
             self.written_opening(bytes, &mut tell);
         }
         // Asked here, since these bytes may have begun HTTP/2.
@@ -118,19 +121,19 @@ impl Wire {
     }
 
     fn written_opening(&mut self, bytes: &[u8], tell: &mut impl FnMut(Fact)) {
-        let length = bytes.len().min(OPENING - self.opening_len);
-        self.opening[self.opening_len..][..length].copy_from_slice(&bytes[..length]);
-        self.opening_len += length;
+        let (_, room) = self.opening.split_at_mut(self.opening_len.into());
+        let length = bytes.len().min(room.len());
+        room[..length].copy_from_slice(&bytes[..length]);
+        self.opening_len += length as u8;
 
-        if self.phase == Phase::Opening && self.opening_len >= FRAME_HEADER {
+        if self.phase == Phase::Opening && usize::from(self.opening_len) >= FRAME_HEADER {
             if !self.starts_with_settings() {
-                self.phase = Phase::Http1;
-                tell(Fact::Http1Began);
+                self.begin_http1(tell);
             } else if self.is_http2() {
                 self.begin_http2(tell);
             }
         }
-        if self.phase == Phase::Http1 && self.opening_len == OPENING {
+        if self.phase == Phase::Http1 && usize::from(self.opening_len) == OPENING {
             // hyper's own answers, to requests that no handler ever sees, are
             // 4xx.
             let by_handler = !self.opening.starts_with(b"HTTP/1.1 4");
@@ -140,17 +143,29 @@ impl Wire {
 
     fn starts_with_settings(&self) -> bool {
         // Type SETTINGS, no flags (it is no acknowledgement), stream 0.
-        self.opening_len >= FRAME_HEADER && self.opening[3..9] == [SETTINGS, 0, 0, 0, 0, 0]
+        usize::from(self.opening_len) >= FRAME_HEADER
+            && self.opening[3..9] == [SETTINGS, 0, 0, 0, 0, 0]
     }
 
     fn is_http2(&self) -> bool {
-        self.preface == PREFACE.len() && self.starts_with_settings()
+        usize::from(self.preface) == PREFACE.len() && self.starts_with_settings()
+    }
+
+    #[inline]
+    fn http2(&mut self) -> &mut Http2 {
+        self.http2.get_or_insert_default()
+    }
+
+    fn begin_http1(&mut self, tell: &mut impl FnMut(Fact)) {
+        self.phase = Phase::Http1;
+        self.http2 = None;
+        tell(Fact::Http1Began);
     }
 
     fn begin_http2(&mut self, tell: &mut impl FnMut(Fact)) {
         self.phase = Phase::Http2;
         tell(Fact::Http2Began);
-        if self.http2.has_open_streams() {
+        if self.http2().has_open_streams() {
             tell(Fact::StreamsOpened);
         }
     }
@@ -167,7 +182,7 @@ impl Wire {
         match self.phase {
             // Nothing that was written can have ended by this.
             Phase::Http2 if !bytes => None,
-            Phase::Http2 => self.http2.flushed().map(Fact::from),
+            Phase::Http2 => self.http2().flushed().map(Fact::from),
             Phase::Opening | Phase::Http1 => Some(Fact::Flushed { bytes }),
         }
     }

@@ -98,7 +98,7 @@ proptest! {
 
     #[test]
     fn a_flood_in_any_pattern(pattern in vec(step(), 1..24)) {
-        let mut run = Run { http2: Http2::new(), model: Model::default(), opened: 0 };
+        let mut run = Run { http2: Http2::default(), model: Model::default(), opened: 0 };
         let mut steps = pattern.iter().cycle();
         // A pattern that opens none is soon over.
         // A pattern that opens hardly any ends nevertheless.

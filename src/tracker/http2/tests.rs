@@ -44,7 +44,7 @@ enum Step {
 use Step::{Flush, Read, Write};
 
 fn run(steps: &[Step], split: usize) -> String {
-    let mut http2 = Http2::new();
+    let mut http2 = Http2::default();
     let mut crossings = String::new();
     let mut note = |crossing| {
         crossings.push(match crossing {
@@ -164,7 +164,7 @@ fn a_header_block_of_another_stream() {
 
 #[test]
 fn floods_leave_nothing_behind() {
-    let mut http2 = Http2::new();
+    let mut http2 = Http2::default();
     // One that stays open all the time, in front.
     http2.read(&post(1), |_| {});
     for index in 1..100_000 {
@@ -186,7 +186,7 @@ fn floods_leave_nothing_behind() {
             assert!(http2.streams.list.len() <= 2 * 1001);
         }
         http2.flushed();
-        assert_eq!(http2.streams.list.len() - http2.streams.ended, 1);
+        assert_eq!(http2.streams.list.len() - http2.streams.ended as usize, 1);
     }
     assert!(http2.streams.list.capacity() <= 2048);
 }

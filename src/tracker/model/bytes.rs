@@ -141,7 +141,7 @@ pub(crate) fn check(script: &[Step]) {
 
 /// The crossings of each step.
 fn crossings(script: &[Step], piece: usize) -> Vec<Vec<Crossing>> {
-    let mut http2 = Http2::new();
+    let mut http2 = Http2::default();
     let step = |step: &Step| {
         let mut crossings = Vec::new();
         match step {
