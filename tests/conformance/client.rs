@@ -93,8 +93,8 @@ impl Client {
     }
 }
 
-/// Longer than anything takes.
-const PATIENCE: u32 = 20_000;
+/// In milliseconds; longer than anything takes.
+const PATIENCE: u32 = 5_000;
 
 /// Waits, but not for ever.
 ///
