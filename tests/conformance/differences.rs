@@ -2,26 +2,23 @@
 //!
 //! `rule NAME LIMIT` begins a reason, comment lines behind it give it, and
 //! then there is a line for each script that it covers, with what is reported
-//! here: `SCRIPT: STATES`, or `SCRIPT (KIND…): STATES` if that holds for some
-//! servers only. A rule's limit says how far such a script may differ.
+//! here, by all servers: `SCRIPT: STATES`. A rule's limit says how far such a
+//! script may differ.
 
 use super::corpus::Recording;
 use super::play::Sequence;
-use super::support::Kind;
 
 pub struct Difference {
-    pub rule: String,
+    rule: String,
     limit: Limit,
     pub script: String,
-    /// The servers that it is about; all if empty.
-    kinds: Vec<String>,
     pub sequence: Sequence,
 }
 
 /// How far a rule lets a script differ from Go.
 #[derive(Clone, Copy, Debug)]
 enum Limit {
-    /// Active is there sooner, or at all before Closed.
+    /// Active is there sooner; or it is there at all before Closed.
     ActiveSooner,
     /// Idle is missing before Closed.
     NoIdleBeforeClosed,
@@ -46,15 +43,10 @@ pub fn parse(text: &str) -> Result<Vec<Difference>, String> {
         }
         let (rule, limit) = rule.ok_or("a difference without a rule")?;
         let (script, sequence) = line.split_once(": ").ok_or(format!("no sequence: {line}"))?;
-        let (script, kinds) = match script.split_once(" (") {
-            Some((script, kinds)) => (script, kinds.trim_end_matches(')')),
-            None => (script, ""),
-        };
         differences.push(Difference {
             rule: rule.to_owned(),
             limit,
             script: script.to_owned(),
-            kinds: kinds.split_whitespace().map(str::to_owned).collect(),
             sequence: Sequence::parse(sequence),
         });
     }
@@ -62,25 +54,26 @@ pub fn parse(text: &str) -> Result<Vec<Difference>, String> {
 }
 
 impl Difference {
-    pub fn is_about(&self, script: &str, kind: Kind) -> bool {
-        let name = format!("{kind:?}");
-        self.script == script
-            && (self.kinds.is_empty() || self.kinds.iter().any(|word| *word == name))
-    }
-
     /// That it is one, and one that its rule allows.
     pub fn check(&self, recording: &Recording) -> Result<(), String> {
-        let results = [&recording.plain, &recording.tls].map(|go| self.check_against(go));
-        if results.iter().any(Result::is_ok) {
-            return Ok(());
+        let Recording { plain, tls } = recording;
+        if self.sequence == *plain && self.sequence == *tls {
+            return Err(format!("{}: Go says the same", self.script));
         }
-        results.into_iter().collect::<Result<(), String>>()
+        for go in [plain, tls] {
+            if self.sequence != *go && !self.is_allowed(go) {
+                let Self { rule, limit, script, sequence } = self;
+                return Err(format!(
+                    "{script}: {rule} ({limit:?}) does not allow {sequence} where Go says {go}"
+                ));
+            }
+        }
+        Ok(())
     }
 
-    fn check_against(&self, go: &Sequence) -> Result<(), String> {
+    fn is_allowed(&self, go: &Sequence) -> bool {
         let here = &self.sequence;
-        let is_so = match self.limit {
-            _ if here == go => return Err(format!("{}: Go says the same", self.script)),
+        match self.limit {
             Limit::ActiveSooner => {
                 let (here_flat, go_flat) = (here.flat(), go.flat());
                 let before_closed =
@@ -98,14 +91,6 @@ impl Difference {
                 with == go.flat()
             }
             Limit::Wire => true,
-        };
-        if is_so {
-            Ok(())
-        } else {
-            Err(format!(
-                "{}: {:?} ({}) does not allow {here} where Go says {go}",
-                self.script, self.limit, self.rule
-            ))
         }
     }
 }

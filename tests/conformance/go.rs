@@ -1,6 +1,6 @@
-//! Go's own server, and how its answers are recorded.
+//! Go's own server.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -9,15 +9,13 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::corpus::{Group, Recording};
-use super::play::{Outcome, Sequence, Subject, play};
-use super::script::{Protocol, Script};
+use super::play::Subject;
 use super::support::tls;
 
 /// Longer than any time-out that Go's server has where a script pauses (half a
 /// second before it closes, one second after GOAWAY), and shorter than its
 /// patience with an HTTP/2 client that sends no SETTINGS (two seconds).
-const PAUSE: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_millis(1300);
 
 /// The oracle, with or without TLS.
 pub struct Go {
@@ -93,57 +91,4 @@ impl Subject for Go {
     fn release(&self, key: &str) {
         self.input.send(key.to_owned()).unwrap();
     }
-}
-
-/// Plays all scripts to Go, `passes` times with and without TLS. What does not
-/// come out the same each time cannot be compared with, and is an error.
-pub async fn record(
-    program: &str,
-    groups: &[Group],
-    passes: usize,
-) -> Result<HashMap<String, Recording>, String> {
-    let all: Vec<&Script> = groups.iter().flat_map(|group| &group.scripts).collect();
-    let mut heard: BTreeMap<(&str, bool), Vec<Outcome>> = BTreeMap::new();
-    for _ in 0..passes {
-        for tls in [false, true] {
-            let oracle = Go::start(program, tls).await;
-            let scripts: Vec<&Script> = all
-                .iter()
-                .copied()
-                .filter(|script| tls || script.protocol != Protocol::BeneathTls)
-                .collect();
-            let outcomes = play(&oracle, &scripts, &HashMap::new()).await;
-            for (script, outcome) in scripts.iter().zip(outcomes) {
-                heard.entry((&script.name, tls)).or_default().push(outcome);
-            }
-        }
-    }
-    let mut errors = Vec::new();
-    let mut agreed: HashMap<(&str, bool), Sequence> = HashMap::new();
-    for ((name, tls), outcomes) in heard {
-        match &outcomes[0] {
-            Ok(sequence) if outcomes.iter().all(|outcome| *outcome == outcomes[0]) => {
-                agreed.insert((name, tls), sequence.clone());
-            }
-            _ => {
-                let outcomes = outcomes.into_iter().map(|outcome| match outcome {
-                    Ok(sequence) => format!("\n  {sequence}"),
-                    Err(error) => format!("\n  {error}"),
-                });
-                let outcomes: String = outcomes.collect();
-                let script = all.iter().find(|script| script.name == name).expect("was played");
-                let lines = script.lines.join("\n      ");
-                errors.push(format!("{name} (TLS: {tls}):\n      {lines}{outcomes}"));
-            }
-        }
-    }
-    if !errors.is_empty() {
-        return Err(errors.join("\n"));
-    }
-    let recording = |script: &&Script| {
-        let tls = agreed[&(&*script.name, true)].clone();
-        let plain = agreed.get(&(&*script.name, false)).unwrap_or(&tls).clone();
-        (script.name.clone(), Recording { plain, tls })
-    };
-    Ok(all.iter().map(recording).collect())
 }

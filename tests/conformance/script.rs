@@ -31,6 +31,7 @@
 //! | `await end STREAM`, `await reset STREAM` | END_STREAM or RST_STREAM, or the latter |
 //! | `await data STREAM LENGTH` | this many bytes of the stream so far |
 //! | `bytewise SENDING` | each byte in a write of its own |
+//! | `streams FROM..TO SENDING` | for each odd number up to `TO`, which stands where the word `N` does; in one write |
 //! | anything else | is sent ([`super::sending`]), in one write what a `;` joins |
 
 use super::sending;
@@ -84,12 +85,17 @@ pub struct Script {
 }
 
 impl Script {
-    /// Changes when a step does.
+    /// Changes when a step does, or what it sends.
     pub fn fingerprint(&self) -> String {
-        // FNV-1a, which stays what it is.
         let text = format!("{:?}\n{}", self.protocol, self.lines.join("\n"));
-        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        let sent = self.parts.iter().flatten().filter_map(|step| match step {
+            Step::Send(bytes) | Step::Bytewise(bytes) => Some(bytes),
+            _ => None,
+        });
+        // FNV-1a, which stays what it is.
+        let bytes = text.as_bytes().iter().chain(sent.flatten());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
         format!("{hash:016x}")
     }
@@ -158,6 +164,7 @@ fn parse_step(line: &str) -> Result<Step, String> {
         ["release", key] => Step::Release(key.to_owned()),
         ["await", ..] => Step::Await(parse_await(&words[1..])?),
         ["bytewise", ..] => Step::Bytewise(sending::parse(&words[1..])?),
+        ["streams", range, ..] => Step::Send(sending::streams(range, &words[2..])?),
         _ => Step::Send(sending::parse(&words)?),
     })
 }
@@ -187,4 +194,48 @@ fn parse_await(words: &[Word]) -> Result<Await, String> {
         ["data", stream, length] => Await::Data(number(stream)?, number(length)? as usize),
         _ => return Err("nothing that can be awaited".to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse_all(text).unwrap_err()
+    }
+
+    #[test]
+    fn steps_and_bytes() {
+        let text =
+            "script a h2\n# Why.\nping; rst 1\npause\nsend \"a\\x00\\r\\n\\\"\" * 2\npause\n";
+        let [script] = &parse_all(text).unwrap()[..] else { panic!("one script") };
+        assert_eq!((&*script.rule, script.protocol), ("Why.", Protocol::Http2));
+        let [first, second] = &script.parts[..] else { panic!("two pauses") };
+        let ping = b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        let reset = b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+        assert_eq!(*first, [Step::Send([&ping[..], reset].concat())]);
+        assert_eq!(*second, [Step::Send(b"a\0\r\n\"a\0\r\n\"".to_vec())]);
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_the_steps() {
+        let of = |text: &str| parse_all(text).unwrap()[0].fingerprint();
+        assert_eq!(of("script a h2\nping\npause"), of("script b h2\n# Why.\nping\n\npause\n"));
+        assert_ne!(of("script a h2\nping\npause"), of("script a http/1.1\nping\npause"));
+        assert_ne!(of("script a h2\nping\npause"), of("script a h2\npause\nping\npause"));
+    }
+
+    #[test]
+    fn errors_say_where() {
+        assert_eq!(error("pause"), "line 1: a step outside of a script: pause");
+        assert_eq!(error("script a"), "expected `script NAME PROTOCOL`: script a");
+        assert_eq!(error("script a h3"), "a: no such protocol: h3");
+        assert_eq!(error("script a h2\nping"), "a: a script ends with a pause");
+        assert_eq!(error("script a h2\nfrob\npause"), "a: frob: nothing that can be sent");
+        assert_eq!(error("script a h2\nrst x\npause"), "a: rst x: not a number: x");
+        assert_eq!(
+            error("script a http/1.1\nsend \"x\npause"),
+            "a: send \"x: a quotation mark is missing: \"x"
+        );
+    }
 }

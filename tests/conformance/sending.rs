@@ -34,6 +34,20 @@ pub fn parse(words: &[Word]) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// The same for all odd numbers of a range, in the place of `N`.
+pub fn streams(range: &str, words: &[Word]) -> Result<Vec<u8>, String> {
+    let (from, to) = range.split_once("..").ok_or("expected `FROM..TO`")?;
+    let mut bytes = Vec::new();
+    for stream in (number(from)?..=number(to)?).step_by(2) {
+        let words = words.iter().map(|word| match word.name() {
+            "N" => Word::Name(stream.to_string()),
+            _ => word.clone(),
+        });
+        bytes.extend(parse(&words.collect::<Vec<_>>())?);
+    }
+    Ok(bytes)
+}
+
 fn one(words: &[Word]) -> Result<Vec<u8>, String> {
     let names: Vec<&str> = words.iter().map(Word::name).collect();
     Ok(match names[..] {
