@@ -99,14 +99,16 @@ const PATIENCE: u32 = 5_000;
 /// Waits, but not for ever.
 ///
 /// A paused clock goes on whenever nothing is left to do, and bytes that
-/// loopback is about to carry do not count as something to do. So this waits
-/// in many small steps, in which they arrive.
+/// loopback is about to carry do not count as something to do. They may take
+/// their time: a small answer behind another one is held back until the first
+/// is acknowledged (40 ms, Nagle's algorithm). So this waits in many small
+/// steps, and lets some real time pass in each.
 async fn patiently<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);
     for _ in 0..PATIENCE {
         match tokio::time::timeout(Duration::from_millis(1), &mut future).await {
             Ok(output) => return Some(output),
-            Err(_) => std::thread::yield_now(),
+            Err(_) => std::thread::sleep(Duration::from_micros(200)),
         }
     }
     None

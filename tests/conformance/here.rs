@@ -25,7 +25,7 @@ impl Subject for Here {
 
     async fn rest(&self, enough: &dyn Fn() -> bool) {
         // A loaded machine may take a while to carry bytes over loopback.
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             settle().await;
             if enough() {
                 break;
