@@ -309,6 +309,29 @@ async fn a_protocol_error_with_and_without_open_streams() {
     });
 }
 
+/// The requests were not served, so the connection was not idle before it was
+/// closed: the server's GOAWAY says that it has not looked at them.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_makes_the_server_close() {
+    everywhere!("h2", async |mut peer: Peer| {
+        open(&mut peer).await;
+        peer.send(frame(0x1, END_STREAM | END_HEADERS, 1, &[0xff; 9])).await;
+        peer.sees("active closed").await;
+    });
+}
+
+/// A header block that goes on in another stream's frame never ends.
+#[tokio::test(start_paused = true)]
+async fn a_continuation_of_another_stream() {
+    everywhere!("h2", async |mut peer: Peer| {
+        open(&mut peer).await;
+        let block = block("GET", "/");
+        peer.send(frame(0x1, END_STREAM, 1, &block[..3])).await;
+        peer.send(continuation(3, &block[3..], END_HEADERS)).await;
+        peer.sees("closed").await;
+    });
+}
+
 /// A CONNECT tunnel (RFC 9113, section 8.5) is a stream like any other.
 #[tokio::test(start_paused = true)]
 async fn a_connect_tunnel() {

@@ -1,12 +1,16 @@
 //! The handlers that every test server has.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -16,6 +20,16 @@ use tokio::sync::Notify;
 /// Lets requests for `/wait` be answered.
 pub static WAIT: Notify = Notify::const_new();
 
+thread_local! {
+    /// By key; a test has a thread, and its server runs there.
+    static RELEASED: RefCell<HashMap<String, Arc<Notify>>> = RefCell::default();
+}
+
+/// Lets a request for `/wait/KEY` or `/parts/KEY` go on.
+pub fn released(key: &str) -> Arc<Notify> {
+    RELEASED.with_borrow_mut(|keys| keys.entry(key.to_owned()).or_default().clone())
+}
+
 pub const BIG: usize = 3 << 20;
 
 /// Answers as the path says.
@@ -23,6 +37,21 @@ pub async fn handle(mut request: Request<Body>) -> Result<Response<Body>, Infall
     let path = request.uri().path().to_owned();
     if let Some(code) = path.strip_prefix("/status/") {
         return Ok(status(code.parse().unwrap()));
+    }
+    if let Some(key) = path.strip_prefix("/wait/") {
+        released(key).notified().await;
+        return Ok(Response::new(Body::from("waited\n")));
+    }
+    // The second part of the answer waits.
+    if let Some(key) = path.strip_prefix("/parts/") {
+        let released = released(key);
+        let one = async { Ok::<_, Infallible>(Bytes::from("one\n")) };
+        let two = async move {
+            released.notified().await;
+            Ok(Bytes::from("two\n"))
+        };
+        let parts = futures_util::stream::once(one).chain(futures_util::stream::once(two));
+        return Ok(Response::new(Body::from_stream(parts)));
     }
     let response = match path.as_str() {
         "/" => Response::new(Body::from("hello\n")),

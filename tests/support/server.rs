@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower_layer::Layer;
 
 use super::handler::handle;
@@ -162,10 +162,7 @@ impl Server {
 
     /// A client that has agreed on this protocol, where TLS lets it.
     pub async fn connect_alpn(&self, alpn: &str) -> Peer {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(SOCKET_BUFFER).unwrap();
-        let tcp = socket.connect(self.addr).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
+        let tcp = dial(self.addr).await;
         let client = tcp.local_addr().unwrap().to_string();
         let recorder = self.recorder.clone();
         if self.kind.is_tls() {
@@ -180,6 +177,14 @@ impl Server {
 /// Small, so that a large answer does not fit into the sockets, whatever the
 /// system's own settings are.
 const SOCKET_BUFFER: u32 = 64 << 10;
+
+pub async fn dial(addr: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(SOCKET_BUFFER).unwrap();
+    let tcp = socket.connect(addr).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    tcp
+}
 
 pub fn listen() -> TcpListener {
     let socket = TcpSocket::new_v4().unwrap();

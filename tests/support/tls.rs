@@ -21,6 +21,11 @@ static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
     }
 });
 
+/// The certificate and its key (PKCS #8), as DER.
+pub fn identity() -> (Vec<u8>, Vec<u8>) {
+    (IDENTITY.certificate.to_vec(), IDENTITY.key.secret_der().to_vec())
+}
+
 pub fn acceptor() -> TlsAcceptor {
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
