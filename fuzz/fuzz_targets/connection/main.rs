@@ -92,20 +92,25 @@ struct Orders {
 
 impl Server {
     fn start(script: &Script<'_>) -> Self {
-        let (wire, transport) = Wire::new(script.vectored);
-        let executor = Executor::default();
         let handlers = Arc::new(Handlers::default());
+        let (wire, transport) = Wire::new(script.vectored, handlers.clone());
+        let executor = Executor::default();
         let watched = Arc::new(Watched {
             wire: wire.clone(),
             handlers: handlers.clone(),
             sequence: Mutex::default(),
-            ending: AtomicBool::new(false),
+            broken_off: AtomicBool::new(false),
             layered: script.layered,
             hook: script.hook,
         });
         let hook = Watcher(watched.clone());
         let io = ConnIo::accepted(transport, Address::Unknown, Address::Unknown, hook);
         let conn = io.conn().clone();
+        // hyper gives a stream away unflushed where it holds answers back and
+        // has more of what was read.
+        if script.layered && !script.pipeline_flush {
+            handlers.set_up(conn.clone(), wire.clone());
+        }
         let orders = Arc::new(Orders::default());
         let spawner = executor.spawner();
         spawner.spawn(serve(io, script, spawner.clone(), handlers.clone(), orders.clone()));
@@ -135,10 +140,12 @@ impl Server {
             Step::OpenGate(times) => self.handlers.gate.open(times),
             Step::Abort => {
                 self.orders.abort.store(true, Ordering::Relaxed);
+                self.watched.broken_off.store(true, Ordering::Relaxed);
                 self.end();
             }
             Step::Close => {
                 self.conn.close();
+                self.watched.broken_off.store(true, Ordering::Relaxed);
                 self.end();
             }
             Step::ShutDownGracefully => {
@@ -150,7 +157,7 @@ impl Server {
 
     /// The connection's task has an order to end the connection.
     fn end(&self) {
-        self.watched.ending.store(true, Ordering::Relaxed);
+        self.wire.state().ending = true;
         let waker = self.orders.waker.lock().unwrap().take();
         waker.into_iter().for_each(Waker::wake);
     }
