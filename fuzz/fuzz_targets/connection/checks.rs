@@ -20,6 +20,7 @@ pub struct Watched {
     /// stream from then on is for nobody.
     pub broken_off: AtomicBool,
     pub layered: bool,
+    pub pipeline_flush: bool,
     pub hook: HookDoes,
 }
 
@@ -59,7 +60,8 @@ impl Watched {
                 let ended = self.handlers.ended.load(Ordering::Relaxed);
                 let held_back = wire.unflushed && wire.ended_at_flush != ended;
                 wire.too_early = held_back || wire.end_read || wire.shut_down;
-                wire.kept = !wire.unflushed;
+                // (There it would not even write its refusal of the next.)
+                wire.kept = !wire.unflushed && !self.pipeline_flush;
             }
             ConnState::Idle => {}
             ConnState::Hijacked => {

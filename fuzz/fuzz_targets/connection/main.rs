@@ -101,6 +101,7 @@ impl Server {
             sequence: Mutex::default(),
             broken_off: AtomicBool::new(false),
             layered: script.layered,
+            pipeline_flush: script.pipeline_flush,
             hook: script.hook,
         });
         let hook = Watcher(watched.clone());

@@ -218,8 +218,22 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let bytes = bufs.iter().flat_map(|buf| buf.iter().copied()).collect::<Vec<_>>();
-        self.state().write(cx, &bytes)
+        let mut state = self.state();
+        let mut written = 0;
+        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+            match state.write(cx, buf) {
+                Poll::Ready(Ok(length)) => {
+                    written += length;
+                    if length < buf.len() {
+                        break;
+                    }
+                }
+                // What was taken before counts.
+                poll if written == 0 => return poll,
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
