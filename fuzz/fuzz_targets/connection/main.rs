@@ -173,6 +173,7 @@ impl Server {
         self.step(Step::Pause);
         // And what is left goes with the runtime.
         self.executor.shut_down();
+        self.handlers.finish();
 
         let sequence = self.watched.sequence.lock().unwrap();
         assert!(sequence.is_over(), "no terminal state: {:?}", sequence.states());

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -32,18 +32,23 @@ pub struct Handlers {
     /// An answer that gives the stream away has been made.
     pub upgraded: AtomicBool,
     pub gate: Gate,
-    below: OnceLock<(Conn, Wire)>,
+    below: Mutex<Option<(Conn, Wire)>>,
 }
 
 impl Handlers {
     /// Called where it is known when the stream is hijacked.
     pub fn set_up(&self, conn: Conn, wire: Wire) {
-        let _ = self.below.set((conn, wire));
+        *self.below.lock().unwrap() = Some((conn, wire));
+    }
+
+    /// Lets go of what has these handlers too.
+    pub fn finish(&self) {
+        self.below.lock().unwrap().take();
     }
 
     /// The new owner of a stream has used it.
     fn check_hijacked(&self) {
-        let Some((conn, wire)) = self.below.get() else { return };
+        let Some((conn, wire)) = self.below.lock().unwrap().clone() else { return };
         // hyper gives a stream away without waiting for its last flush.
         if !wire.state().has_waited {
             assert_eq!(conn.state(), ConnState::Hijacked);
