@@ -49,8 +49,14 @@ thread_local! {
 fn let_wanted_panics_pass() {
     let end_the_process = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let wanted = |message: &str| message.starts_with(WANTED);
-        if !info.payload_as_str().is_some_and(wanted) {
+        let wanted = info.payload_as_str().is_some_and(|message| message.starts_with(WANTED));
+        // hyper's own assertions, of which some do not hold (a bad request
+        // read while an answer's body is still to be written), are as good as
+        // a panic of a handler's.
+        let theirs = info.location().is_some_and(|place| {
+            ["/hyper-1.", "/hyper-util-0.", "/h2-0."].iter().any(|name| place.file().contains(name))
+        });
+        if !wanted && !theirs {
             end_the_process(info);
         }
     }));
