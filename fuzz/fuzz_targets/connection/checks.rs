@@ -16,9 +16,11 @@ pub struct Watched {
     pub wire: Wire,
     pub handlers: Arc<Handlers>,
     pub sequence: Mutex<Sequence>,
-    /// Someone has asked for the connection's end, or its task is gone.
-    pub ending: AtomicBool,
+    /// The program has broken the connection off: what passes through the
+    /// stream from then on is for nobody.
+    pub broken_off: AtomicBool,
     pub layered: bool,
+    pub pipeline_flush: bool,
     pub hook: HookDoes,
 }
 
@@ -34,7 +36,8 @@ impl Hook for Watcher {
         match (self.0.hook, state) {
             (HookDoes::ClosesWhenIdle, ConnState::Idle)
             | (HookDoes::ClosesWhenActive, ConnState::Active) => {
-                self.0.ending.store(true, Ordering::Relaxed);
+                self.0.broken_off.store(true, Ordering::Relaxed);
+                self.0.wire.state().ending = true;
                 conn.close();
             }
             (HookDoes::Panics, _) => panic!("{WANTED}: a hook"),
@@ -48,12 +51,17 @@ impl Watched {
         let mut wire = self.wire.state();
         match state {
             ConnState::New => assert_eq!(wire.bytes_read, 0),
-            ConnState::Active => wire.must_not_be_used = false,
+            ConnState::Active => (wire.too_early, wire.kept) = (false, false),
             ConnState::Idle if conn.protocol() == Protocol::Http1 => {
                 assert!(self.layered, "without a layer nothing tells when an answer is over");
                 // Unless the next request was in hyper's buffer already, and
                 // then it follows before anything else is done.
-                wire.must_not_be_used = wire.unflushed;
+                // (What is not out may be hyper's own answer to a bad request.)
+                let ended = self.handlers.ended.load(Ordering::Relaxed);
+                let held_back = wire.unflushed && wire.ended_at_flush != ended;
+                wire.too_early = held_back || wire.end_read || wire.shut_down;
+                // (There it would not even write its refusal of the next.)
+                wire.kept = !wire.unflushed && !self.pipeline_flush;
             }
             ConnState::Idle => {}
             ConnState::Hijacked => {
@@ -62,7 +70,6 @@ impl Watched {
             }
             ConnState::Closed => {
                 assert!(wire.dropped, "closed before the socket was");
-                wire.must_not_be_used = false;
                 drop(wire);
                 assert!(conn.close_reason().is_some());
             }
@@ -75,12 +82,12 @@ impl Watched {
         let state = conn.state();
         assert_eq!(sequence.last(), Some(state));
         let wire = self.wire.state();
-        assert!(!wire.must_not_be_used);
+        assert!(!wire.too_early);
         if state.is_terminal() {
             return;
         }
         assert!(!wire.dropped, "the end was not reported");
-        if self.ending.load(Ordering::Relaxed) {
+        if self.broken_off.load(Ordering::Relaxed) {
             return;
         }
         match conn.protocol() {
@@ -106,7 +113,8 @@ impl Watched {
         assert_ne!(state, ConnState::New);
         if state == ConnState::Idle {
             assert_eq!(begun, ended, "a request is being answered");
-            assert!(!wire.unflushed, "an answer is not out");
+            // But for hyper's own, to what was in its buffer already.
+            assert!(!wire.unflushed || !wire.kept, "an answer is not out");
         }
         // hyper has nothing to do, has answered all that it was asked, and
         // goes on.
@@ -116,7 +124,7 @@ impl Watched {
             && !wire.waiting
             && !wire.read_since_flush
             && wire.incoming.is_empty();
-        let goes_on = !wire.end_read && !wire.write_failed && !wire.shut_down;
+        let goes_on = !wire.end_read && !wire.write_failed && !wire.shut_down && !wire.ending;
         let given_away = self.handlers.upgraded.load(Ordering::Relaxed);
         if self.layered && served && goes_on && !given_away {
             assert_eq!(state, ConnState::Idle, "Idle is late");

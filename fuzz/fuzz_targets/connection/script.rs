@@ -123,7 +123,7 @@ impl Iterator for Script<'_> {
             4 => Step::WritesFail,
             5 => Step::Room(usize::from(self.byte().unwrap_or(0)) * 16),
             6 => Step::Room(usize::MAX),
-            7 => Step::Pieces(usize::from(self.byte().unwrap_or(0)) + 1),
+            7 => Step::Pieces(usize::from(self.byte().unwrap_or(0)) * 8 + 8),
             8 => Step::FlushWaits(true),
             9 => Step::FlushWaits(false),
             10 => Step::OpenGate(1),

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, UPGRADE};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_connstate::{Conn, ConnState};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::executor::Spawner;
+use crate::transport::Wire;
 
 /// What the message of a panic starts with that is part of the script.
 pub const WANTED: &str = "wanted";
@@ -30,6 +32,28 @@ pub struct Handlers {
     /// An answer that gives the stream away has been made.
     pub upgraded: AtomicBool,
     pub gate: Gate,
+    below: Mutex<Option<(Conn, Wire)>>,
+}
+
+impl Handlers {
+    /// Called where it is known when the stream is hijacked.
+    pub fn set_up(&self, conn: Conn, wire: Wire) {
+        *self.below.lock().unwrap() = Some((conn, wire));
+    }
+
+    /// Lets go of what has these handlers too.
+    pub fn finish(&self) {
+        self.below.lock().unwrap().take();
+    }
+
+    /// The new owner of a stream has used it.
+    fn check_hijacked(&self) {
+        let Some((conn, wire)) = self.below.lock().unwrap().clone() else { return };
+        // hyper gives a stream away without waiting for its last flush.
+        if !wire.state().has_waited {
+            assert_eq!(conn.state(), ConnState::Hijacked);
+        }
+    }
 }
 
 /// Handlers wait here until the script lets them go on.
@@ -90,7 +114,7 @@ pub async fn handle(
         Response::new(Answer {
             parts: parts.into(),
             // Upper case: its length is not known.
-            sized: !letter.is_ascii_uppercase(),
+            sized: !letter.is_ascii_uppercase() && letter != b'k',
             knows_its_end: letter != b'l',
             handlers: handlers.clone(),
             _ends: ends,
@@ -132,6 +156,17 @@ pub async fn handle(
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("echo"));
             response
         }
+        // Says that more will come than does.
+        b'k' => {
+            let mut response = answer(vec![data(b"short")]);
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("100"));
+            response
+        }
+        b'i' => {
+            let mut response = answer(Vec::new());
+            *response.status_mut() = StatusCode::EARLY_HINTS;
+            response
+        }
         b'4' => {
             let mut response = answer(Vec::new());
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -147,7 +182,7 @@ pub async fn handle(
 
 fn give_away(
     request: &mut Request<Incoming>,
-    handlers: &Handlers,
+    handlers: &Arc<Handlers>,
     spawner: &Spawner,
     owner: NewOwner,
 ) {
@@ -155,7 +190,9 @@ fn give_away(
     if let NewOwner::Nobody = owner {
         return;
     }
-    let upgrade = hyper::upgrade::on(request);
+    let upgrade = hyper::upgrade::on(&mut *request);
+    let hijacks = request.version() != Version::HTTP_2;
+    let handlers = handlers.clone();
     spawner.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let mut stream = TokioIo::new(upgraded);
@@ -165,6 +202,10 @@ fn give_away(
                 while let Ok(length @ 1..) = stream.read(&mut buf).await {
                     if stream.write_all(&buf[..length]).await.is_err() {
                         return;
+                    }
+                    // (What was read may have come from hyper's buffer.)
+                    if hijacks {
+                        handlers.check_hijacked();
                     }
                 }
             }

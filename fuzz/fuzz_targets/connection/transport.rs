@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use hyper_connstate::fuzzing::Streams;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::service::Handlers;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -38,13 +41,25 @@ pub struct State {
     pub dropped: bool,
     /// Bytes were taken and not flushed.
     pub unflushed: bool,
+    /// How many answers had ended at the last flush.
+    pub ended_at_flush: usize,
+    handlers: Arc<Handlers>,
     /// Bytes were read after the last flush that carried any.
     pub read_since_flush: bool,
     /// Writing or flushing has been made to wait.
     pub waiting: bool,
-    /// The answer to an upgrade is being reported as idle: see the hook.
-    pub must_not_be_used: bool,
+    /// It was made to wait at least once.
+    pub has_waited: bool,
+    /// Idle was reported, although something speaks against it but a request
+    /// that follows at once.
+    pub too_early: bool,
+    /// HTTP/1, and reported as idle; nothing was written since.
+    pub kept: bool,
+    /// Somebody has asked for the connection's end.
+    pub ending: bool,
     pub streams: Streams,
+    /// By the first byte that was written.
+    http1: Option<bool>,
     preface: usize,
 
     reader: Option<Waker>,
@@ -58,7 +73,7 @@ pub enum End {
 }
 
 impl Wire {
-    pub fn new(vectored: bool) -> (Self, Transport) {
+    pub fn new(vectored: bool, handlers: Arc<Handlers>) -> (Self, Transport) {
         let wire = Self(Arc::new(Mutex::new(State {
             incoming: VecDeque::new(),
             incoming_end: None,
@@ -73,10 +88,16 @@ impl Wire {
             shut_down: false,
             dropped: false,
             unflushed: false,
+            ended_at_flush: 0,
+            handlers,
             read_since_flush: false,
             waiting: false,
-            must_not_be_used: false,
+            has_waited: false,
+            too_early: false,
+            kept: false,
+            ending: false,
             streams: Streams::default(),
+            http1: None,
             preface: 0,
             reader: None,
             writer: None,
@@ -108,13 +129,19 @@ impl State {
         let length = bytes.len().min(self.room).min(self.piece);
         if length == 0 && !bytes.is_empty() {
             self.waiting = true;
+            self.has_waited = true;
             self.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
         self.waiting = false;
         self.room -= length;
         self.unflushed |= length > 0;
-        bytes[..length].iter().for_each(|byte| self.streams.write(*byte));
+        self.kept &= length == 0;
+        // (What begins an answer in HTTP/1 begins no frame that matters.)
+        self.http1 = self.http1.or(bytes.first().map(|byte| *byte == b'H'));
+        if self.http1 == Some(false) {
+            bytes[..length].iter().for_each(|byte| self.streams.write(*byte));
+        }
         Poll::Ready(Ok(length))
     }
 
@@ -134,7 +161,7 @@ impl State {
     }
 
     fn used(&self) {
-        assert!(!self.must_not_be_used, "Idle before the answer was out, and no request followed");
+        assert!(!self.too_early, "Idle too early, and no request followed");
     }
 }
 
@@ -191,8 +218,22 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let bytes = bufs.iter().flat_map(|buf| buf.iter().copied()).collect::<Vec<_>>();
-        self.state().write(cx, &bytes)
+        let mut state = self.state();
+        let mut written = 0;
+        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+            match state.write(cx, buf) {
+                Poll::Ready(Ok(length)) => {
+                    written += length;
+                    if length < buf.len() {
+                        break;
+                    }
+                }
+                // What was taken before counts.
+                poll if written == 0 => return poll,
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -204,6 +245,7 @@ impl AsyncWrite for Transport {
         state.used();
         if state.flush_waits {
             state.waiting = true;
+            state.has_waited = true;
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -211,6 +253,7 @@ impl AsyncWrite for Transport {
         if std::mem::take(&mut state.unflushed) {
             state.read_since_flush = false;
         }
+        state.ended_at_flush = state.handlers.ended.load(Ordering::Relaxed);
         state.streams.flush();
         Poll::Ready(Ok(()))
     }
@@ -218,6 +261,8 @@ impl AsyncWrite for Transport {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state();
         state.used();
+        let for_a_reason = state.end_read || state.write_failed || state.ending;
+        assert!(!state.kept || for_a_reason, "Idle, and not kept");
         state.shut_down = true;
         Poll::Ready(Ok(()))
     }
