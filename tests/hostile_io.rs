@@ -37,7 +37,7 @@ enum With {
 /// Has every conversation over the streams that `plans` gives for it.
 async fn check_all(plans: impl AsyncFn(&Conversation) -> Vec<(With, Plan)>) {
     support::start_watchdog();
-    hostile::quiet_panics();
+    support::quiet_panics();
     let mut checked = 0;
     for (conversation, in_one_go) in conversations() {
         let mut ends = Vec::new();
@@ -182,7 +182,7 @@ async fn an_error_at_each_operation() {
 #[tokio::test(start_paused = true)]
 async fn stuck_at_each_operation() {
     support::start_watchdog();
-    hostile::quiet_panics();
+    support::quiet_panics();
     for (conversation, _) in conversations() {
         for plan in [Plan::PLAIN, Plan { buffered: Some(ALL), ..Plan::PLAIN }] {
             for at in 0..operations(&conversation, plan).await.min(30) {

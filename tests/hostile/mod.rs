@@ -16,7 +16,6 @@ pub mod stream;
 pub mod stuck;
 
 use std::io::ErrorKind;
-use std::sync::Once;
 
 use hyper_connstate::CloseReason;
 
@@ -29,18 +28,4 @@ pub fn reason_of(kind: ErrorKind) -> CloseReason {
         ErrorKind::UnexpectedEof => CloseReason::PeerClosed,
         kind => CloseReason::Io(kind),
     }
-}
-
-/// Keeps handlers' panics that are wanted from being printed, thousands of
-/// times.
-pub fn quiet_panics() {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let print = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !info.to_string().contains("(wanted)") {
-                print(info);
-            }
-        }));
-    });
 }
