@@ -31,7 +31,7 @@ const AT_ONCE: usize = 200;
 const WARM_UP: usize = 5_000;
 /// What may be there at the end that was not after the warm-up: the tables'
 /// sizes are a matter of chance. It is less than a byte for each connection.
-const SLACK: isize = 64 << 10;
+const SLACK: isize = 32 << 10;
 
 /// What is allocated and not freed.
 fn live_bytes() -> isize {
