@@ -243,7 +243,7 @@ fn check_reason(
 }
 
 /// How many streams the server has ended, in whole frames.
-fn streams_ended(mut wire: &[u8]) -> usize {
+pub fn streams_ended(mut wire: &[u8]) -> usize {
     let mut ended = 0;
     while let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = wire {
         let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);

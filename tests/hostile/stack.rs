@@ -5,7 +5,7 @@ use http::Request;
 use hyper::body::Incoming;
 #[cfg(feature = "serve")]
 use hyper_connstate::{Accept, instrument_listener, serve};
-use hyper_connstate::{Address, Conn, ConnIo, ConnStateLayer, Hook};
+use hyper_connstate::{Address, Conn, ConnIo, ConnStateLayer, Handshake, Hook};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,6 +14,7 @@ use tower_layer::Layer;
 
 use crate::support::handler::handle;
 use crate::support::server::{Builder, handle_incoming, new_builder, serve_connection};
+use crate::support::tls;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
@@ -68,6 +69,32 @@ impl Stack {
                 let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, hook);
                 let conn = io.conn().clone();
                 tokio::spawn(async move { self.serve_io(io, &conn).await })
+            }
+        }
+    }
+
+    /// Serves a stream over TLS.
+    pub fn serve_tls<T>(self, stream: T, hook: impl Hook) -> JoinHandle<()>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let acceptor = tls::acceptor();
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Serve => {
+                let listener = instrument_listener(Once(Some(stream)), hook);
+                let serve = serve(listener, tower::service_fn(handle_incoming)).tls(acceptor);
+                tokio::spawn(async move { drop(serve.http(|http| *http = builder()).await) })
+            }
+            _ => {
+                let unknown = Address::Unknown;
+                let handshake = Handshake::accepted(stream, unknown.clone(), unknown, hook);
+                tokio::spawn(async move {
+                    let complete = handshake.complete(|stream| acceptor.accept(stream));
+                    let Ok(io) = complete.await else { return };
+                    let conn = io.conn().clone();
+                    self.serve_io(io, &conn).await;
+                })
             }
         }
     }
