@@ -322,6 +322,9 @@ impl Tracker {
         }
         interest
             | match self.stage {
+                Stage::Between if self.state == ConnState::Idle => {
+                    Interest::READ | Interest::WRITTEN
+                }
                 Stage::Between if self.state != ConnState::Active => Interest::READ,
                 Stage::Between if self.layered && !self.refused => Interest::WRITTEN,
                 Stage::Between => 0,
@@ -329,7 +332,7 @@ impl Tracker {
                 Stage::Serving(serving) if serving.is_over() => Interest::FLUSHED,
                 Stage::Serving(_) => 0,
                 Stage::Settling { .. } => {
-                    Interest::READ | Interest::READ_PENDING | Interest::WAITING
+                    Interest::READ | Interest::READ_PENDING | Interest::WAITING | Interest::WRITTEN
                 }
                 Stage::HandOver => Interest::USED,
             }
@@ -401,7 +404,7 @@ impl Tracker {
                     return if by_handler { Effect::LayerMissing } else { Effect::None };
                 }
             }
-            Fact::Written => self.refused |= self.stage == Stage::Between,
+            Fact::Written => return self.written_unasked(),
             Fact::Read => return self.read(),
             Fact::ReadPending => return self.read_pending(),
             Fact::Waiting => return self.waiting(),
@@ -497,6 +500,24 @@ impl Tracker {
             Stage::Serving(_) | Stage::HandOver => {}
         }
         Effect::None
+    }
+
+    /// The server writes, and no layer was called for it: what it has read is
+    /// no request that it takes, and it says so.
+    fn written_unasked(&mut self) -> Effect {
+        let effect = match self.stage {
+            // It was read together with the request before, which is answered.
+            Stage::Settling { .. } => self.went_on(),
+            Stage::Between => {
+                if self.state == ConnState::Idle {
+                    self.go_active();
+                }
+                Effect::None
+            }
+            Stage::Serving(_) | Stage::HandOver => return Effect::None,
+        };
+        self.refused = true;
+        effect
     }
 
     fn read_pending(&mut self) -> Effect {
