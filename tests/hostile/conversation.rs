@@ -129,6 +129,16 @@ pub fn http1() -> Vec<Conversation> {
             "",
         ),
         Conversation::http1("no HTTP", &[("BOGUS REQUEST\r\n\r\n", "active closed")], ""),
+        Conversation::http1(
+            "no HTTP after a GET",
+            &[(GET, served), ("BOGUS REQUEST\r\n\r\n", "active closed")],
+            "",
+        ),
+        Conversation::http1(
+            "no HTTP after two GETs",
+            &[(GET, served), (GET, served), ("BOGUS REQUEST\r\n\r\n", "active closed")],
+            "",
+        ),
         Conversation::http1("a handler that panics", &[(&get("/panic"), "active closed")], ""),
         Conversation::http1("a body that panics", &[(&get("/panic-late"), "active closed")], ""),
         Conversation::http1("a body that fails", &[(&get("/body-error"), "active closed")], ""),
@@ -146,11 +156,6 @@ pub fn http1() -> Vec<Conversation> {
 pub fn http1_with_pauses() -> Vec<Conversation> {
     let served = "active idle";
     vec![
-        Conversation::http1(
-            "no HTTP after a GET",
-            &[(GET, served), ("BOGUS REQUEST\r\n\r\n", "active closed")],
-            "",
-        ),
         Conversation::http1("half a head", &[("GET / HTTP", "active")], "closed"),
         Conversation::http1(
             "a body that comes later",
