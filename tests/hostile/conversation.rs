@@ -67,8 +67,7 @@ impl Conversation {
         Self { parts: vec![Part { bytes, states: states.join(" ") }], ..self.clone() }
     }
 
-    /// The same with a pause after so many bytes. What is reported at that
-    /// pause is not said.
+    /// How many bytes the client sends.
     pub fn length(&self) -> usize {
         self.parts.iter().map(|part| part.bytes.len()).sum()
     }
