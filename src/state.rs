@@ -23,7 +23,6 @@ use std::fmt;
 /// assert!(!ConnState::Idle.is_terminal());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum ConnState {
     /// The connection has been accepted and has sent nothing yet.
     ///
@@ -46,7 +45,7 @@ pub enum ConnState {
     ///
     /// Terminal: nothing is reported after it, [`Closed`](Self::Closed)
     /// included.
-    Hijacked = Self::TERMINAL,
+    Hijacked,
 
     /// The connection is over and its socket closed.
     ///
@@ -85,7 +84,8 @@ impl ConnState {
     /// In three bits, of which the highest says whether the state is terminal.
     #[inline(always)]
     pub(crate) const fn to_u8(self) -> u8 {
-        self as u8
+        // 0, 1, 2 and 4, 5.
+        self as u8 + self.is_terminal() as u8
     }
 
     pub(crate) const TERMINAL: u8 = 4;
@@ -159,6 +159,14 @@ mod tests {
         for protocol in [Protocol::Unknown, Protocol::Http1, Protocol::Http2] {
             assert_eq!(Protocol::from_u8(protocol.to_u8()), protocol);
         }
+    }
+
+    /// As in Go, and so that arrays can be indexed with them.
+    #[test]
+    fn states_are_numbered_from_zero() {
+        use ConnState::*;
+        let numbers = [New, Active, Idle, Hijacked, Closed].map(|state| state as usize);
+        assert_eq!(numbers, [0, 1, 2, 3, 4]);
     }
 
     #[test]

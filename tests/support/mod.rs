@@ -45,6 +45,20 @@ pub fn start_watchdog() {
     });
 }
 
+/// Keeps handlers' panics that are wanted from being printed, thousands of
+/// times.
+pub fn quiet_panics() {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !info.to_string().contains("(wanted)") {
+                print(info);
+            }
+        }));
+    });
+}
+
 /// Runs a scenario against a server of every kind, each with its own peer.
 ///
 /// ```ignore

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -35,11 +35,21 @@ pub fn acceptor() -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-pub async fn connect(tcp: TcpStream, alpn: &str) -> TlsStream<TcpStream> {
+fn client_config(alpn: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(IDENTITY.certificate.clone()).unwrap();
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    Arc::new(config)
+}
+
+pub async fn connect(tcp: TcpStream, alpn: &str) -> TlsStream<TcpStream> {
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+    TlsConnector::from(client_config(alpn)).connect(name, tcp).await.unwrap()
+}
+
+/// A client whose bytes the test carries.
+pub fn client(alpn: &str) -> ClientConnection {
+    let name = ServerName::try_from("localhost").unwrap();
+    ClientConnection::new(client_config(alpn), name).unwrap()
 }
