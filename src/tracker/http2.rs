@@ -260,14 +260,15 @@ struct Streams {
     /// Ended ones stay until they are half of the list, so that ending one
     /// does not move all the others.
     list: SmallVec<[Stream; FEW]>,
-    ended: u32,
+    /// How many of the list have not ended.
+    open: u32,
+    /// Streams out of the list whose end the server has written but not
+    /// flushed.
+    ending: u32,
     /// The highest id that a client has used.
     newest: u32,
     /// The highest id that the server has not sent away with GOAWAY.
     last: u32,
-    /// Streams out of the list whose end the server has written but not
-    /// flushed.
-    ending: u32,
     /// Counts flushes that mattered, to tell whether an end has been flushed.
     /// It may wrap: only equality with the current value counts.
     flushes: u32,
@@ -293,16 +294,18 @@ enum Side {
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { list: SmallVec::new(), ended: 0, newest: 0, last: u32::MAX, ending: 0, flushes: 0 }
+        Self { list: SmallVec::new(), open: 0, ending: 0, newest: 0, last: u32::MAX, flushes: 0 }
     }
 }
 
 impl Streams {
     /// Whether any stream is open or waits for its end to be flushed.
+    #[inline]
     fn any(&self) -> bool {
-        self.ending > 0 || self.list.len() > self.ended as usize
+        self.ending > 0 || self.open > 0
     }
 
+    #[inline]
     fn client_headers(&mut self, id: u32, end_stream: bool) {
         if id <= self.newest {
             // Trailers, or a stream that is closed already.
@@ -319,45 +322,48 @@ impl Streams {
         if id <= self.last {
             let side = if end_stream { Side::Client } else { Side::Open };
             self.list.push(Stream { id, side });
+            self.open += 1;
         }
     }
 
     fn client_ended(&mut self, id: u32) {
-        let Some(index) = self.find(id) else { return };
-        match self.list[index].side {
-            Side::Open => self.list[index].side = Side::Client,
+        let flushes = self.flushes;
+        let Some(stream) = self.find(id) else { return };
+        match stream.side {
+            Side::Open => stream.side = Side::Client,
             Side::Server { flush } => {
-                if flush == self.flushes {
-                    self.ending += 1;
-                }
-                self.end(index);
+                stream.side = Side::Ended;
+                self.ended(flush == flushes);
             }
             Side::Client | Side::Ended => {}
         }
     }
 
     fn client_reset(&mut self, id: u32) {
-        if let Some(index) = self.find(id) {
-            self.end(index);
+        if let Some(stream) = self.find(id) {
+            stream.side = Side::Ended;
+            self.ended(false);
         }
     }
 
+    #[inline]
     fn server_ended(&mut self, id: u32) {
-        let Some(index) = self.find(id) else { return };
-        match self.list[index].side {
-            Side::Open => self.list[index].side = Side::Server { flush: self.flushes },
+        let flush = self.flushes;
+        let Some(stream) = self.find(id) else { return };
+        match stream.side {
+            Side::Open => stream.side = Side::Server { flush },
             Side::Client => {
-                self.ending += 1;
-                self.end(index);
+                stream.side = Side::Ended;
+                self.ended(true);
             }
             Side::Server { .. } | Side::Ended => {}
         }
     }
 
     fn server_reset(&mut self, id: u32) {
-        if let Some(index) = self.find(id) {
-            self.ending += 1;
-            self.end(index);
+        if let Some(stream) = self.find(id) {
+            stream.side = Side::Ended;
+            self.ended(true);
         }
     }
 
@@ -369,32 +375,36 @@ impl Streams {
             if stream.id <= last {
                 break;
             }
-            if stream.side == Side::Ended {
-                self.ended -= 1;
-            } else {
+            if stream.side != Side::Ended {
+                self.open -= 1;
                 self.ending += 1;
             }
             self.list.pop();
         }
     }
 
+    #[inline]
     fn flushed(&mut self) {
         self.ending = 0;
         self.flushes = self.flushes.wrapping_add(1);
     }
 
-    /// The place of a stream that is open.
-    fn find(&self, id: u32) -> Option<usize> {
-        let index = self.list.binary_search_by_key(&id, |stream| stream.id).ok()?;
-        (self.list[index].side != Side::Ended).then_some(index)
+    /// A stream that is open.
+    #[inline]
+    fn find(&mut self, id: u32) -> Option<&mut Stream> {
+        let list = self.list.as_mut_slice();
+        let index = list.binary_search_by_key(&id, |stream| stream.id).ok()?;
+        let stream = &mut list[index];
+        (stream.side != Side::Ended).then_some(stream)
     }
 
-    fn end(&mut self, index: usize) {
-        self.list[index].side = Side::Ended;
-        self.ended += 1;
-        if self.ended as usize * 2 >= self.list.len() {
+    /// A stream of the list has ended, but for a flush if it is `unflushed`.
+    #[inline]
+    fn ended(&mut self, unflushed: bool) {
+        self.ending += u32::from(unflushed);
+        self.open -= 1;
+        if self.open as usize * 2 <= self.list.len() {
             self.list.retain(|stream| stream.side != Side::Ended);
-            self.ended = 0;
         }
     }
 }
