@@ -10,5 +10,6 @@ pub mod listeners;
 pub mod noop;
 pub mod plot;
 pub mod script;
+pub mod shell;
 pub mod stacks;
 pub mod statistics;

@@ -20,6 +20,7 @@ use tower::{Layer, Service, service_fn};
 use super::listeners::{AxumOnce, Done, Once};
 use super::noop::NoopLayer;
 use super::script::Script;
+use super::shell::{Shared, ShellIo, ShellLayer};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -27,6 +28,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub enum Stack {
     Bare,
     Noop,
+    Shell,
     Foreign,
     Serve,
     BareAxum,
@@ -38,9 +40,10 @@ pub enum Stack {
 }
 
 impl Stack {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Bare,
         Self::Noop,
+        Self::Shell,
         Self::Foreign,
         Self::Serve,
         Self::InFlight,
@@ -55,6 +58,7 @@ impl Stack {
         match self {
             Self::Bare => "bare hyper-util",
             Self::Noop => "a body-wrapping layer that does nothing",
+            Self::Shell => "the wrapping and two reports, without the rules",
             Self::Foreign => "hyper-connstate, a loop of one's own",
             Self::Serve => "hyper-connstate, `serve`",
             Self::BareAxum => "bare `axum::serve`",
@@ -83,6 +87,11 @@ impl Stack {
         match self {
             Self::Bare => served(spawn(script, service_fn(hello))).await,
             Self::Noop => served(spawn(script, NoopLayer.layer(service_fn(hello)))).await,
+            Self::Shell => {
+                let shared = Shared::new(|_| {});
+                let io = ShellIo::new(script, shared.clone());
+                served(spawn(io, ShellLayer(shared).layer(service_fn(hello)))).await;
+            }
             Self::Foreign => {
                 let io = ConnIo::accepted(script, Address::Unknown, Address::Unknown, ());
                 let layer = ConnStateLayer::for_conn(io.conn());
