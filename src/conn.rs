@@ -224,11 +224,10 @@ impl Conn {
     ///   been written reaches the client. So a hook that calls `close` when it
     ///   hears of Idle never cuts a response short (but for hyper's
     ///   `pipeline_flush(true)`, where Idle comes before the bytes are out).
-    ///   Where the client does not
-    ///   close its side, the socket stays open for another half second, as in
-    ///   Go, so that bytes that are still under way to the server do not make
-    ///   the system throw those away that are under way to the client. (That
-    ///   takes a tokio runtime with a timer.)
+    ///   Where the client does not close its side, the socket stays open for
+    ///   another half second, as in Go, so that bytes that are still under way
+    ///   to the server do not make the system throw those away that are under
+    ///   way to the client. (That takes a tokio runtime with a timer.)
     /// - A connection that is Active is broken off. To end it after the
     ///   answer, answer with `Connection: close`.
     /// - A hijacked stream's reads and writes fail from then on.
@@ -540,9 +539,6 @@ impl Conn {
             return;
         }
         fence(Ordering::SeqCst);
-        // From here on nothing keeps the connection's tasks alive.
-        let wakers = std::mem::take(&mut *self.wakers());
-        drop(wakers);
         if let Some(registry) = self.0.registry.get() {
             if self.state() == ConnState::Hijacked {
                 registry.had_work_until(now());
@@ -550,6 +546,10 @@ impl Conn {
             registry.remove(self);
         }
         self.0.turned.notify_waiters();
+        // From here on nothing keeps the connection's tasks alive. Last,
+        // because dropping a waker runs code that is not ours.
+        let wakers = std::mem::take(&mut *self.wakers());
+        drop(wakers);
     }
 
     /// The connection is about to be closed: tells the registry until when it
@@ -573,8 +573,11 @@ pub(crate) fn call_hook<H: Hook + ?Sized>(hook: &H, conn: &Conn, state: ConnStat
     // half done is its own business, as in any server that survives a panic.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook.on_state(conn, state))) {
         diagnostics::hook_panicked(conn, state);
-        // A payload's own drop may panic too.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+        // A payload's own drop may panic too, and what that carries is not to
+        // be dropped any more.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(panic);
+        }
     }
 }
 

@@ -187,7 +187,12 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
         let closing = this.sensor.used(Side::Write, cx);
         let result = write(closing, || this.stream.poll_flush(cx));
         match &result {
-            Poll::Ready(Ok(())) => this.sensor.flushed(cx),
+            Poll::Ready(Ok(())) => {
+                // A task that has nothing to wait for here may come to wait for
+                // a handler, and it need not be the one that waited before.
+                this.sensor.waits(Side::Write, cx);
+                this.sensor.flushed(cx);
+            }
             Poll::Ready(Err(error)) => this.sensor.conn.failed(error.kind()),
             Poll::Pending => this.sensor.waits(Side::Write, cx),
         }
@@ -336,7 +341,11 @@ impl Sensor {
         cx: &Context<'_>,
     ) {
         match result {
-            Poll::Ready(Ok(length)) => self.written(bufs, *length),
+            Poll::Ready(Ok(length)) => {
+                if self.written(bufs, *length) {
+                    cx.waker().wake_by_ref();
+                }
+            }
             Poll::Ready(Err(error)) => self.conn.failed(error.kind()),
             Poll::Pending => self.waits(Side::Write, cx),
         }
@@ -344,30 +353,35 @@ impl Sensor {
 
     /// `length` bytes of `bufs` were taken by the stream.
     #[inline]
-    fn written<'a>(&mut self, bufs: impl IntoIterator<Item = &'a [u8]>, length: usize) {
+    fn written<'a>(&mut self, bufs: impl IntoIterator<Item = &'a [u8]>, length: usize) -> bool {
         if length == 0 {
+            false
         } else if self.wire.is_plain() {
             self.wire.written_plain();
-            self.conn.tell(Fact::Written);
+            self.conn.tell(Fact::Written)
         } else {
-            self.follow_written(bufs, length);
+            self.follow_written(bufs, length)
         }
     }
 
-    fn follow_written<'a>(&mut self, bufs: impl IntoIterator<Item = &'a [u8]>, mut length: usize) {
+    fn follow_written<'a>(
+        &mut self,
+        bufs: impl IntoIterator<Item = &'a [u8]>,
+        mut length: usize,
+    ) -> bool {
         let Self { conn, wire, .. } = self;
+        let mut wake = false;
         for buf in bufs {
             // A stream that claims to have taken more than it was given is
             // not believed.
             let taken = &buf[..length.min(buf.len())];
             length -= taken.len();
-            wire.written(taken, |fact| {
-                conn.tell(fact);
-            });
+            wire.written(taken, |fact| wake |= conn.tell(fact));
             if length == 0 {
                 break;
             }
         }
+        wake
     }
 
     #[inline]

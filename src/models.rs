@@ -154,8 +154,11 @@ impl Task {
         let _ = self.io(|io, cx| io.poll_write(cx, ANSWER));
     }
 
-    fn flush(&mut self) {
-        let _ = self.io(|io, cx| io.poll_flush(cx));
+    fn flush(&mut self) -> io::Result<()> {
+        match self.io(|io, cx| io.poll_flush(cx)) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
     }
 
     /// The task has become another one: it is polled with another waker, and
@@ -172,7 +175,7 @@ impl Task {
     /// stream has ended.
     fn run(&mut self, mut ended: bool) -> bool {
         while self.take_woken() && !ended {
-            self.flush();
+            let _ = self.flush();
             ended = self.read().is_ready();
         }
         ended
@@ -220,14 +223,14 @@ fn prepare(log: &Arc<Log>, until: Until) -> (Task, Conn, Exchange) {
         task.answer();
     }
     if until == Until::PartFlushed {
-        task.flush();
+        let _ = task.flush();
     }
     if until > Until::PartFlushed {
         let response = if until >= Until::HandOver { SWITCHED } else { KEPT };
         conn.response_ended(exchange, response);
     }
     if until > Until::Answered {
-        task.flush();
+        let _ = task.flush();
     }
     if until == Until::Idle || until == Until::Hijacked {
         task.take_woken();
@@ -252,11 +255,11 @@ fn next_step(task: &mut Task, conn: &Conn, exchange: Exchange, until: Until) -> 
         Until::Serving | Until::PartFlushed => {
             conn.response_ended(exchange, KEPT);
             task.answer();
-            task.flush();
+            let _ = task.flush();
             task.read().is_ready()
         }
         Until::Answered => {
-            task.flush();
+            let _ = task.flush();
             task.read().is_ready()
         }
         Until::Settling | Until::HandOver | Until::Hijacked => task.read().is_ready(),
@@ -279,7 +282,7 @@ fn a_response_ends_on_another_thread() {
             if moves {
                 task.moves();
             }
-            task.flush();
+            let _ = task.flush();
             assert!(task.read().is_pending());
             handler.join().unwrap();
 
@@ -318,6 +321,31 @@ fn close_meets_every_transition() {
     }
 }
 
+/// hyper may only flush before it waits for a handler. A task that has become
+/// another one is found all the same.
+#[test]
+fn close_meets_a_task_that_only_flushes() {
+    for moves in [false, true] {
+        model(move || {
+            let log = Arc::new(Log::default());
+            let (mut task, conn, _) = prepare(&log, Until::Serving);
+            let _ = task.flush();
+            task.take_woken();
+            let other = conn.clone();
+            let closer = thread::spawn(move || other.close());
+            if moves {
+                task.moves();
+            }
+            let ended = task.flush().is_err();
+            closer.join().unwrap();
+
+            assert!(task.run(ended), "asleep, and not closed");
+            task.io = None;
+            log.check(&conn);
+        });
+    }
+}
+
 /// Two threads cause reports at once: a layer that is called on a thread of
 /// its own for the next of pipelined requests, and the connection's task. The
 /// hook is not called twice at a time, and hears all of it in order.
@@ -331,7 +359,7 @@ fn reports_come_one_after_the_other() {
                 *log.closes_at.lock().unwrap() = closes_at;
                 let other = conn.clone();
                 let layer = thread::spawn(move || other.request_began(PLAIN));
-                task.flush();
+                let _ = task.flush();
                 let _ = task.read();
                 task.io = None;
                 layer.join().unwrap();

@@ -3,15 +3,24 @@
 
 mod support;
 
+use std::convert::Infallible;
+use std::future::{Future, pending};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_connstate::CloseReason::{self, ClosedByProgram};
-use hyper_connstate::{Conn, ConnState};
+use hyper_connstate::{Address, Conn, ConnIo, ConnState, ConnStateLayer};
+use hyper_util::rt::TokioIo;
 use support::frames::*;
-use support::{Kind, Peer, Recorder, Server, settle, tls};
+use support::{Kind, Peer, Recorder, Server, Woken, settle, tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tower_layer::Layer;
 
 /// Closes the connection and checks that it ends.
 async fn close(peer: Peer) {
@@ -375,4 +384,29 @@ fn from_other_threads() {
         let rest = middle.unwrap_or_else(|| panic!("{words}")).replace(" active idle", "");
         assert!(rest.is_empty() || rest == " active", "{words}");
     }
+}
+
+/// A connection is polled in one task, then handed to another while its
+/// handler is busy. hyper does not read with `half_close(true)`.
+#[tokio::test]
+async fn close_finds_the_task_that_a_connection_moved_to() {
+    let (mut client, stream) = tokio::io::duplex(1024);
+    let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, ());
+    let conn = io.conn().clone();
+    let service = ConnStateLayer::for_conn(&conn).layer(service_fn(|_: Request<Incoming>| async {
+        pending::<Result<Response<String>, Infallible>>().await
+    }));
+    let mut http = Box::pin(
+        http1::Builder::new().half_close(true).serve_connection(TokioIo::new(io), service),
+    );
+    let old = Waker::from(Arc::new(Woken::default()));
+    assert!(http.as_mut().poll(&mut Context::from_waker(&old)).is_pending());
+    client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+
+    let woken = Arc::new(Woken::default());
+    let new = Waker::from(woken.clone());
+    assert!(http.as_mut().poll(&mut Context::from_waker(&new)).is_pending());
+    assert_eq!(conn.state(), ConnState::Active);
+    conn.close();
+    assert!(woken.is_woken(), "the task that waits was not woken");
 }

@@ -2,11 +2,22 @@
 
 mod support;
 
+use std::convert::Infallible;
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_connstate::CloseReason::*;
-use hyper_connstate::{CloseReason, Connections};
+use hyper_connstate::{CloseReason, ConnStateLayer, Connections};
+use hyper_util::rt::TokioIo;
 use support::frames::*;
+use support::handler::handle;
+use support::raw::serve_with;
 use support::{Kind, Peer, Server};
 use tokio::net::TcpStream;
+use tower_layer::Layer;
 
 async fn ended(peer: &Peer, expected: CloseReason) {
     let conn = peer.conn();
@@ -153,4 +164,52 @@ async fn a_shutdown() {
 fn they_print_for_a_log() {
     assert_eq!(PeerReset.to_string(), "reset by the peer");
     assert_eq!(Io(std::io::ErrorKind::TimedOut).to_string(), "I/O error: timed out");
+}
+
+/// Some requests are answered outside of the layer.
+async fn serve_some_outside() -> support::Server {
+    serve_with(async |io, conn| {
+        let inside = ConnStateLayer::for_conn(&conn)
+            .layer(service_fn(|request: Request<Incoming>| handle(request.map(Body::new))));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let inside = inside.clone();
+            async move {
+                if request.uri().path() == "/outside" {
+                    return Ok::<_, Infallible>(
+                        Response::builder().status(404).body(Body::from("outside\n")).unwrap(),
+                    );
+                }
+                let response = hyper::service::Service::call(&inside, request).await.unwrap();
+                Ok(response.map(Body::new))
+            }
+        });
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(io), service).await;
+    })
+    .await
+}
+
+async fn reason_after(paths: &[&str]) -> Option<CloseReason> {
+    let server = serve_some_outside().await;
+    let mut peer: Peer = server.connect().await;
+    for path in paths {
+        peer.get(path).await;
+        peer.response().await;
+        support::settle().await;
+    }
+    let conn = peer.conn();
+    conn.closed().await;
+    conn.close_reason()
+}
+
+/// A 404 of a fallback that is not behind the layer, then good requests.
+#[tokio::test(start_paused = true)]
+async fn an_answer_outside_of_the_layer_first() {
+    let reason = reason_after(&["/outside", "/", "/close"]).await;
+    assert_eq!(reason, Some(CloseReason::ServerClosed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_outside_of_the_layer_in_between() {
+    let reason = reason_after(&["/", "/outside", "/", "/close"]).await;
+    assert_eq!(reason, Some(CloseReason::ServerClosed));
 }

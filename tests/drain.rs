@@ -2,12 +2,16 @@
 
 mod support;
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hyper_connstate::{Connections, Drained};
+use hyper_connstate::{Address, ConnIo, ConnState, Connections, Drained};
 use support::frames::*;
 use support::raw::Stoppable;
-use support::{Kind, Server, settle};
+use support::{Kind, Server, Woken, settle};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -308,4 +312,32 @@ async fn without_end() {
     support::handler::WAIT.notify_waiters();
     peer.response().await;
     assert_eq!(numbers(result.await.unwrap()), drained(1, 0, 0));
+}
+
+/// What writing brings about has to be acted upon too.
+#[tokio::test]
+async fn a_write_that_ends_a_drained_connection_wakes() {
+    let (mut client, stream) = tokio::io::duplex(1024);
+    let mut io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, ());
+    let conn = io.conn().clone();
+    let connections = Connections::new();
+    connections.insert(&conn);
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    tokio::io::AsyncReadExt::read_exact(&mut io, &mut [0; 24]).await.unwrap();
+    let drain = connections.drain(std::time::Duration::from_secs(5));
+    let drain = tokio::spawn(async move { drain.await });
+    while !conn.is_draining() {
+        tokio::task::yield_now().await;
+    }
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let mut cx = Context::from_waker(&waker);
+    assert!(matches!(
+        Pin::new(&mut io).poll_write(&mut cx, &[0, 0, 0, 4, 0, 0, 0, 0, 0]),
+        Poll::Ready(Ok(9))
+    ));
+    assert_eq!(conn.state(), ConnState::Idle);
+    assert!(woken.is_woken(), "closing, and nobody was woken");
+    drop(io);
+    let _ = drain.await;
 }

@@ -3,12 +3,12 @@
 
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper_connstate::ConnState::{self, Active, Closed, Hijacked, Idle, New};
-use hyper_connstate::{Conn, Hook};
+use hyper_connstate::{Address, Conn, ConnIo, Hook};
 use support::frames::*;
 use support::{Kind, Peer, Recorder, Server};
 
@@ -150,4 +150,29 @@ async fn with_a_payload_that_panics() {
     kept(&mut peer).await;
     peer.close().await;
     peer.sees("closed").await;
+}
+
+/// What a panic carries panics when dropped, and what that carries too.
+struct Bomb;
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic_any(Bomb);
+    }
+}
+
+#[test]
+fn a_payload_that_always_panics() {
+    let (_client, stream) = tokio::io::duplex(1024);
+    let hook = |_: &Conn, state: ConnState| {
+        if state == ConnState::New {
+            panic_any(Bomb)
+        }
+    };
+    let io = catch_unwind(AssertUnwindSafe(|| {
+        ConnIo::accepted(stream, Address::Unknown, Address::Unknown, hook)
+    }));
+    let Ok(io) = io.map_err(std::mem::forget) else { panic!("a hook's panic came through") };
+    let conn = io.conn().clone();
+    drop(io);
+    assert_eq!(conn.state(), ConnState::Closed);
 }

@@ -3,15 +3,18 @@
 //! Everything that decides lives in this folder, and nothing here does I/O,
 //! reads a clock or knows who calls it. The shells ([`crate::ConnIo`] and the
 //! tower layer) say what happened, as [`Fact`]s; [`Tracker::on`] answers with
-//! what is to be done at once, and queues the states that are to be reported.
+//! what is to be done at once, and says which state is to be reported; of those
+//! that come up during a report only the number is kept.
 //!
 //! - This file holds the states themselves and HTTP/1, whose requests are
 //!   told by the layer and whose bytes are told by the I/O.
 //! - [`fact`] lists what can happen, and [`Effect`] what the teller has to do.
+//! - [`reason`] has the reasons for an end as they fit into the word.
 //! - [`word`] packs what is known of a connection into one word, which threads
 //!   share without a lock. So every rule is a function of that word alone.
 //! - [`wire`] finds out which protocol the bytes are, and makes facts of them.
 //! - [`http2`] follows HTTP/2 frames and the streams they open and close.
+//! - `model` is the contract written a second time, for tests.
 //!
 //! # When an HTTP/1 connection becomes idle
 //!
@@ -30,7 +33,9 @@
 //! So after the flush the task is woken once ([`Effect::Wake`]), and a read
 //! that is asked for after it shows that the connection has been kept
 //! ([`Stage::Settling`]). Where the request's body may have been left unread
-//! that first read may be the attempt to drain it, and it takes one more.
+//! that first read may be the attempt to drain it, and it takes one more. Where
+//! the connection's future is this crate's own (`serve`), the end of that very
+//! poll shows it ([`Fact::Waiting`]), and no extra poll is needed.
 //!
 //! Once a connection has been kept, it is known that the server keeps
 //! connections, and for a plain request (no body, HTTP/1.1, no `Connection:
@@ -392,6 +397,8 @@ impl Tracker {
             }
         }
         self.word.put(Flag::Layered, true);
+        // hyper goes on to no request after one that it refuses.
+        self.word.put(Flag::Refused, false);
         self.word.set_stage(Stage::Serving);
         self.word.put(Flag::ResponseOpen, true);
         self.word.put(Flag::RequestBodyOpen, false);
@@ -507,7 +514,7 @@ impl Tracker {
 
     /// The state that the caller has to report, if there is one.
     ///
-    /// Whoever is given a state reports it, outside of any lock, then calls
+    /// Whoever is given a state reports it, then calls
     /// [`finish_report`](Self::finish_report) and asks again; nobody else is
     /// given one before that. So the reports of one connection come in order
     /// and never overlap, whichever threads the facts come from, a hook's own

@@ -7,7 +7,7 @@ use crate::close::CloseReason;
 /// [`CloseReason`](crate::CloseReason) without the kind of an I/O error, which
 /// the word has no room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(super) enum Reason {
     PeerClosed = 1,
     PeerReset,
     ServerClosed,

@@ -35,9 +35,10 @@ const CLOSING: Field = STAGE.after(2);
 const REASON: Field = CLOSING.after(4);
 const UNREPORTED: Field = REASON.after(12);
 const EXCHANGE: Field = UNREPORTED.after(16);
-const FLAGS: Field = EXCHANGE.after(17);
+const FLAGS: Field = EXCHANGE.after(Flag::ALL.len() as u32);
 
 const _: () = assert!(FLAGS.at + FLAGS.width <= u64::BITS);
+const _: () = assert!(Flag::Flushed as u32 + 1 == FLAGS.width);
 
 /// Something that is so or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +106,8 @@ pub(crate) enum Stage {
     Between,
     /// The layer was called, and the answer is not all in the socket.
     Serving,
-    /// The answer is in the socket; a read will show that the connection is
-    /// kept. If the request may be unread, the next read may be for the rest
+    /// The answer is in the socket; a read, the next request or the end of the
+    /// poll will show that the connection is kept. If the request may be unread, the next read may be for the rest
     /// of it.
     Settling,
     /// The answer to an upgrade is in the socket; whoever uses the stream now
@@ -131,11 +132,11 @@ impl Word {
         Self(0)
     }
 
-    pub(crate) const fn to_u64(self) -> u64 {
+    pub(super) const fn to_u64(self) -> u64 {
         self.0
     }
 
-    pub(crate) const fn from_u64(word: u64) -> Self {
+    pub(super) const fn from_u64(word: u64) -> Self {
         Self(word)
     }
 

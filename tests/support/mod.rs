@@ -20,7 +20,9 @@ pub use peer::Peer;
 pub use recorder::Recorder;
 pub use server::{Kind, Server};
 
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
+use std::task::Wake;
 use std::time::Duration;
 
 /// Waits until the runtime has nothing left to do.
@@ -57,6 +59,22 @@ pub fn quiet_panics() {
             }
         }));
     });
+}
+
+/// A waker's task, which notes that it was woken.
+#[derive(Default)]
+pub struct Woken(AtomicBool);
+
+impl Woken {
+    pub fn is_woken(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Runs a scenario against a server of every kind, each with its own peer.

@@ -128,9 +128,9 @@ impl Run {
 
     fn tell(&mut self, fact: Fact) {
         let fact = self.resolve(fact);
-        let interesting = fact != Fact::Used || !self.late.is_undisturbed();
+        let is_told = fact != Fact::Used || !self.late.is_undisturbed();
         let out_of_place = self.expected.is_out_of_place(fact);
-        let before = (!interesting || out_of_place).then(|| format!("{:?}", self.prompt));
+        let before = (!is_told || out_of_place).then(|| format!("{:?}", self.prompt));
 
         let seen = self.reported.states().len();
         let effect = self.prompt.on(fact);
@@ -141,7 +141,7 @@ impl Run {
         self.report_promptly();
         self.expected.take(fact, effect, &self.reported.states()[seen..]);
 
-        if interesting {
+        if is_told {
             assert_eq!(self.late.on(fact), effect, "{fact:?}");
         }
         assert_eq!(self.late.is_undisturbed(), self.prompt.is_undisturbed(), "{fact:?}");
