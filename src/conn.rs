@@ -1,22 +1,24 @@
-//! The handle to one connection, and the place where its facts meet.
+//! The handle to one connection.
+
+mod facts;
+mod state_since;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use self::state_since::AtomicStateSince;
 use crate::connections::Registry;
-use crate::diagnostics;
 use crate::hook::Hook;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard};
-use crate::tracker::{Closing, Effect, Exchange, Fact, Request, Response, Tracker};
+use crate::tracker::{Fact, Tracker};
 use crate::{Address, CloseReason, ConnState, Protocol};
 
 /// A handle to one connection: who it is, and what it is doing.
@@ -338,249 +340,6 @@ impl Conn {
     }
 }
 
-// === facts ===
-
-impl Conn {
-    #[inline]
-    pub(crate) fn tracker(&self) -> Tracker {
-        Tracker::from_u64(self.0.tracker.load(Ordering::Acquire))
-    }
-
-    /// How the stream has to end, if the program closes it.
-    #[inline]
-    pub(crate) fn closing(&self) -> Option<Closing> {
-        self.tracker().closing()
-    }
-
-    /// Takes a fact from the connection's own task. Returns whether that task
-    /// is to be polled once more.
-    #[inline]
-    pub(crate) fn tell(&self, fact: Fact) -> bool {
-        match self.take(fact) {
-            Effect::Wake => true,
-            Effect::LayerMissing => {
-                diagnostics::layer_missing(self);
-                false
-            }
-            Effect::None | Effect::Begun(_) => false,
-        }
-    }
-
-    /// Reading or writing failed.
-    #[cold]
-    pub(crate) fn failed(&self, kind: io::ErrorKind) {
-        // The first one counts, as it does for the tracker.
-        let _ = self.0.failure.set(kind);
-        self.tell(Fact::Failed(kind));
-    }
-
-    /// The layer was called for an HTTP/1 request. `None` if another layer was
-    /// called for it before, or the connection is over.
-    #[inline]
-    pub(crate) fn request_began(&self, request: Request) -> Option<Exchange> {
-        match self.take(Fact::RequestBegan(request)) {
-            Effect::Begun(exchange) => {
-                self.count_request();
-                Some(exchange)
-            }
-            _ => None,
-        }
-    }
-
-    /// A request reached the layer.
-    #[inline]
-    pub(crate) fn count_request(&self) {
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn response_ended(&self, exchange: Exchange, response: Response) {
-        if self.take(Fact::ResponseEnded { exchange, response }) == Effect::Wake {
-            self.wake();
-        }
-    }
-
-    /// The end of the current request's body will be told.
-    #[cfg(feature = "axum")]
-    pub(crate) fn request_body_followed(&self) -> Option<Exchange> {
-        match self.take(Fact::RequestBodyFollowed) {
-            Effect::Begun(exchange) => Some(exchange),
-            _ => None,
-        }
-    }
-
-    #[cfg(feature = "axum")]
-    pub(crate) fn request_body_ended(&self, exchange: Exchange, read_to_end: bool) {
-        self.tell_from_anywhere(Fact::RequestBodyEnded { exchange, read_to_end });
-    }
-
-    /// Takes a fact that may come from any thread, and wakes the connection's
-    /// tasks if they are to be polled. Returns whether they are.
-    fn tell_from_anywhere(&self, fact: Fact) -> bool {
-        let wake = self.take(fact) == Effect::Wake;
-        if wake {
-            self.wake();
-        }
-        wake
-    }
-
-    #[cold]
-    fn wake(&self) {
-        let wakers = self.wakers().clone();
-        wakers.into_iter().flatten().for_each(Waker::wake);
-    }
-
-    /// Remembers how to wake the task that waits for this side of the stream.
-    ///
-    /// Whoever wants it woken has told so in the tracker before it looks here.
-    /// So the task, which looks at the tracker after this, or is woken by what
-    /// it has put here, misses nothing.
-    pub(crate) fn set_waker(&self, side: Side, waker: Waker) {
-        let previous = self.wakers()[side as usize].replace(waker);
-        drop(previous);
-    }
-
-    fn wakers(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
-        self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a fact: the rules are applied to what was last known, and that is
-    /// replaced by what comes out, unless another thread was faster; then they
-    /// are applied to what it left.
-    ///
-    /// A state that comes of it is taken for reporting in the same step, so
-    /// that one thread and no other reports it. The step is a release, and an
-    /// acquire of the one before: whoever reports next, on whichever thread,
-    /// does so after all that the last hook call did.
-    #[inline(always)]
-    fn take(&self, fact: Fact) -> Effect {
-        let word = &self.0.tracker;
-        let mut before = word.load(Ordering::Acquire);
-        loop {
-            let mut tracker = Tracker::from_u64(before);
-            let effect = tracker.on(fact);
-            // Nearly all that passes in the middle of a request changes
-            // nothing, and costs no more than this.
-            let after = tracker.to_u64();
-            if after == before {
-                return effect;
-            }
-            match word.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => {
-                    if let Some(state) = tracker.start_report() {
-                        self.report(state);
-                    } else if tracker.is_finished() {
-                        self.finish();
-                    }
-                    return effect;
-                }
-                Err(now) => before = now,
-            }
-        }
-    }
-
-    /// Reports a state that was taken for reporting, and what comes up
-    /// meanwhile: of a hook that causes a fact of its own connection, or from
-    /// another thread.
-    #[inline(never)]
-    fn report(&self, state: ConnState) {
-        if let Some(next) = self.report_one(state) {
-            self.report_more(next);
-        }
-    }
-
-    #[cold]
-    fn report_more(&self, mut state: ConnState) {
-        while let Some(next) = self.report_one(state) {
-            state = next;
-        }
-    }
-
-    /// Returns the state that has to be reported next.
-    #[inline(always)]
-    fn report_one(&self, state: ConnState) -> Option<ConnState> {
-        let now = now();
-        if state == ConnState::Closed {
-            self.note_work(now);
-        }
-        self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
-        call_hook(&*self.0.hook, self, state);
-        if state == ConnState::Hijacked {
-            self.0.turned.notify_waiters();
-        }
-        self.reported(state)
-    }
-
-    /// A hook call is over. Returns the state that has to be reported next.
-    #[inline]
-    fn reported(&self, state: ConnState) -> Option<ConnState> {
-        let word = &self.0.tracker;
-        let mut before = word.load(Ordering::Acquire);
-        loop {
-            let mut tracker = Tracker::from_u64(before);
-            tracker.finish_report(state);
-            let after = tracker.to_u64();
-            match word.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => {
-                    if tracker.is_finished() {
-                        self.finish();
-                    }
-                    return tracker.start_report();
-                }
-                Err(now) => before = now,
-            }
-        }
-    }
-
-    /// The stream is gone, and all has been reported.
-    #[cold]
-    fn finish(&self) {
-        if self.0.done.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        fence(Ordering::SeqCst);
-        if let Some(registry) = self.0.registry.get() {
-            if self.state() == ConnState::Hijacked {
-                registry.had_work_until(now());
-            }
-            registry.remove(self);
-        }
-        self.0.turned.notify_waiters();
-        // From here on nothing keeps the connection's tasks alive. Last,
-        // because dropping a waker runs code that is not ours.
-        let wakers = std::mem::take(&mut *self.wakers());
-        drop(wakers);
-    }
-
-    /// The connection is about to be closed: tells the registry until when it
-    /// had work. Before it can be seen there as closed, or be missed.
-    #[cold]
-    fn note_work(&self, now: Instant) {
-        let Some(registry) = self.0.registry.get() else { return };
-        match self.state_and_since() {
-            (ConnState::Active, _) => registry.had_work_until(now),
-            (ConnState::Idle, since) => registry.had_work_until(since),
-            _ => {}
-        }
-    }
-}
-
-/// Calls a hook and keeps its panic from going on into the connection's task,
-/// where it would take the connection down, or into a drop while another panic
-/// unwinds, where it would abort the process.
-pub(crate) fn call_hook<H: Hook + ?Sized>(hook: &H, conn: &Conn, state: ConnState) {
-    // A hook that panicked is called again for the next state; what it left
-    // half done is its own business, as in any server that survives a panic.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook.on_state(conn, state))) {
-        diagnostics::hook_panicked(conn, state);
-        // A payload's own drop may panic too, and what that carries is not to
-        // be dropped any more.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-            std::mem::forget(panic);
-        }
-    }
-}
-
 impl PartialEq for Conn {
     fn eq(&self, other: &Self) -> bool {
         self.id() == other.id()
@@ -612,33 +371,6 @@ impl fmt::Debug for Conn {
 /// A clock that tests can pause.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// A state and the time since acceptance at which it was reported, so that the
-/// two are always of the same report.
-struct AtomicStateSince(AtomicU64);
-
-impl AtomicStateSince {
-    /// `New`, since acceptance.
-    fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// The lowest bits are the state; the others are nanoseconds, which lasts
-    /// for 73 years.
-    const STATE_BITS: u32 = 3;
-
-    fn store(&self, state: ConnState, since: Duration) {
-        let nanoseconds = since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos());
-        let value = nanoseconds << Self::STATE_BITS | u64::from(state.to_u8());
-        self.0.store(value, Ordering::Release);
-    }
-
-    fn load(&self) -> (ConnState, Duration) {
-        let value = self.0.load(Ordering::Acquire);
-        let state = ConnState::from_u8((value & ((1 << Self::STATE_BITS) - 1)) as u8);
-        (state, Duration::from_nanos(value >> Self::STATE_BITS))
-    }
 }
 
 /// A number that no other connection of this process has, counted from 1 in

@@ -1,8 +1,9 @@
 //! The callback that is told of every change of state.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::{Conn, ConnState};
+use crate::{Conn, ConnState, diagnostics};
 
 /// Told whenever a connection changes state; the counterpart of Go's
 /// `http.Server.ConnState` field.
@@ -98,7 +99,7 @@ macro_rules! tuple_hooks {
             fn on_state(&self, conn: &Conn, state: ConnState) {
                 let ($($name,)+) = self;
                 // A panic of one hook does not keep the state from the others.
-                $(crate::conn::call_hook($name, conn, state);)+
+                $(call_hook($name, conn, state);)+
             }
         }
     };
@@ -110,3 +111,19 @@ tuple_hooks!(A, B, C);
 tuple_hooks!(A, B, C, D);
 tuple_hooks!(A, B, C, D, E);
 tuple_hooks!(A, B, C, D, E, F);
+
+/// Calls a hook and keeps its panic from going on into the connection's task,
+/// where it would take the connection down, or into a drop while another panic
+/// unwinds, where it would abort the process.
+pub(crate) fn call_hook<H: Hook + ?Sized>(hook: &H, conn: &Conn, state: ConnState) {
+    // A hook that panicked is called again for the next state; what it left
+    // half done is its own business, as in any server that survives a panic.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook.on_state(conn, state))) {
+        diagnostics::hook_panicked(conn, state);
+        // A payload's own drop may panic too, and what that carries is not to
+        // be dropped any more.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(panic);
+        }
+    }
+}

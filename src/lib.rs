@@ -212,6 +212,7 @@ mod layer;
 mod listener;
 #[cfg(all(test, loom_models))]
 mod models;
+mod sensor;
 #[cfg(feature = "serve")]
 mod serve;
 mod service;

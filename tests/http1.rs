@@ -564,3 +564,21 @@ async fn one_and_a_half_requests() {
         close_idle(peer).await;
     });
 }
+
+/// hyper goes on to the next request when it has taken all of an answer whose
+/// length is known, before it drops a body that does not know its own end and
+/// before the client has taken it all.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_dropped_after_the_next_request_began() {
+    everywhere!(async |mut peer: Peer| {
+        peer.sees("new").await;
+        peer.send("GET /big-stream HTTP/1.1\r\nhost: test\r\n\r\n".repeat(2)).await;
+        peer.get("/").await;
+        peer.sees("active").await;
+        for _ in 0..2 {
+            assert_eq!(peer.response().await.1.len(), BIG);
+        }
+        peer.response().await;
+        peer.sees("idle active idle active idle").await;
+    });
+}

@@ -6,8 +6,10 @@
 //! what is to be done at once, and says which state is to be reported; of those
 //! that come up during a report only the number is kept.
 //!
-//! - This file holds the states themselves and HTTP/1, whose requests are
-//!   told by the layer and whose bytes are told by the I/O.
+//! - This file holds the states themselves, what ends a connection, and the
+//!   reports.
+//! - [`http1`] holds the rules for HTTP/1, whose requests are told by the layer
+//!   and whose bytes are told by the I/O.
 //! - [`fact`] lists what can happen, and [`Effect`] what the teller has to do.
 //! - [`reason`] has the reasons for an end as they fit into the word.
 //! - [`word`] packs what is known of a connection into one word, which threads
@@ -15,33 +17,9 @@
 //! - [`wire`] finds out which protocol the bytes are, and makes facts of them.
 //! - [`http2`] follows HTTP/2 frames and the streams they open and close.
 //! - `model` is the contract written a second time, for tests.
-//!
-//! # When an HTTP/1 connection becomes idle
-//!
-//! The hard question is whether hyper keeps a connection once an answer has
-//! been written, because hyper tells nobody. Two things are known of it:
-//!
-//! 1. A connection that is not kept is shut down in the very poll that flushed
-//!    the answer, if the request's body had been read to its end by then.
-//!    If it had not, hyper makes one attempt to read what is left, and shuts
-//!    down in that poll where this is not enough.
-//! 2. hyper does not read again after an answer until its task is woken: it
-//!    has already been told, while the handler ran, that there is nothing to
-//!    read. Waiting for its next read would report Idle when the client's next
-//!    byte arrives, which is too late.
-//!
-//! So after the flush the task is woken once ([`Effect::Wake`]), and a read
-//! that is asked for after it shows that the connection has been kept
-//! ([`Stage::Settling`]). Where the request's body may have been left unread
-//! that first read may be the attempt to drain it, and it takes one more. Where
-//! the connection's future is this crate's own (`serve`), the end of that very
-//! poll shows it ([`Fact::Waiting`]), and no extra poll is needed.
-//!
-//! Once a connection has been kept, it is known that the server keeps
-//! connections, and for a plain request (no body, HTTP/1.1, no `Connection:
-//! close` on either side, no end of file) the flush alone is enough.
 
 mod fact;
+mod http1;
 pub(crate) mod http2;
 #[cfg(any(test, fuzzing))]
 // Public for the fuzz targets, where these are built.
@@ -159,8 +137,8 @@ impl Tracker {
             }
             Fact::CloseIfIdle => {}
             Fact::Drain => return self.drain(),
-            Fact::ReadClosed => self.end(Reason::PeerClosed),
-            Fact::Failed(kind) => self.end(CloseReason::of_io(kind).into()),
+            Fact::ReadClosed => return self.broken(Reason::PeerClosed),
+            Fact::Failed(kind) => return self.broken(CloseReason::of_io(kind).into()),
             Fact::ShutDown if self.word.has(Flag::Refused) => self.end(Reason::ProtocolError),
             Fact::ShutDown if self.word.has(Flag::Draining) => self.end(Reason::ShutdownDrained),
             Fact::ShutDown => self.end(Reason::ServerClosed),
@@ -265,11 +243,24 @@ impl Tracker {
 
     /// There will be no further request.
     fn end(&mut self, reason: Reason) {
-        self.blame(reason);
-        self.word.put(Flag::Ending, true);
         if self.word.at(Stage::Settling) {
             self.word.set_stage(Stage::Between);
         }
+        self.blame(reason);
+        self.word.put(Flag::Ending, true);
+    }
+
+    /// The client ended it, or the stream did.
+    fn broken(&mut self, reason: Reason) -> Effect {
+        // Found by a read after the answer, so the connection was kept; the
+        // client was only faster than the wake-up.
+        let effect = if self.word.at(Stage::Settling) && !self.word.has(Flag::MaybeUnread) {
+            self.settled()
+        } else {
+            Effect::None
+        };
+        self.end(reason);
+        effect
     }
 
     /// The program closes the connection, whatever it is doing.
@@ -295,157 +286,6 @@ impl Tracker {
             // The future of the connection, if it is ours, is told.
             _ => Effect::Wake,
         }
-    }
-
-    #[inline]
-    fn read(&mut self) -> Effect {
-        match self.word.stage() {
-            // More of the same request.
-            Stage::Between if self.word.is(ConnState::Active) => {}
-            Stage::Between => self.go_active(),
-            // More of the request that was answered, as far as can be told.
-            Stage::Settling if self.word.has(Flag::MaybeUnread) => {}
-            Stage::Settling => return self.went_on(),
-            Stage::Serving | Stage::HandOver => {}
-        }
-        Effect::None
-    }
-
-    /// While the layer knows of no request that this could be the answer to, it
-    /// is one of hyper's own.
-    #[inline]
-    fn written(&mut self) -> Effect {
-        match self.word.stage() {
-            // Without a layer the answer itself tells (`Answering`).
-            Stage::Between if self.word.has(Flag::Layered) && !self.word.is(ConnState::New) => {
-                self.word.put(Flag::Refused, true);
-                Effect::None
-            }
-            // hyper went on, and refuses what it had read together with the
-            // request before: as in Go that was served, and the next did not
-            // begin.
-            Stage::Settling => {
-                self.word.put(Flag::Refused, true);
-                self.settled()
-            }
-            Stage::Between | Stage::Serving | Stage::HandOver => Effect::None,
-        }
-    }
-
-    #[inline]
-    fn read_pending(&mut self) -> Effect {
-        if !self.word.at(Stage::Settling) {
-            return Effect::None;
-        }
-        if !self.word.has(Flag::MaybeUnread) {
-            return self.settled();
-        }
-        self.word.put(Flag::MaybeUnread, false);
-        // The end of this very poll will tell.
-        if self.word.has(Flag::Owned) { Effect::None } else { Effect::Wake }
-    }
-
-    /// A poll of the connection's future is over, and it did not shut down.
-    #[inline]
-    fn waiting(&mut self) -> Effect {
-        if self.word.at(Stage::Settling) && !self.word.has(Flag::MaybeUnread) {
-            return self.settled();
-        }
-        Effect::None
-    }
-
-    #[inline]
-    fn flushed(&mut self, bytes: bool) -> Effect {
-        if !self.word.at(Stage::Serving) {
-            return Effect::None;
-        }
-        if bytes {
-            self.word.put(Flag::Flushed, true);
-        }
-        if !self.word.has(Flag::Flushed) || !self.is_over() {
-            return Effect::None;
-        }
-        let unread = self.word.has(Flag::MaybeUnread);
-        if self.word.has(Flag::Upgraded) {
-            self.word.set_stage(Stage::HandOver);
-            Effect::None
-        } else if self.word.has(Flag::Ending) {
-            self.word.set_stage(Stage::Between);
-            Effect::None
-        } else if self.word.has(Flag::Kept) && self.word.has(Flag::MayPersist) && !unread {
-            self.settled()
-        } else {
-            self.word.set_stage(Stage::Settling);
-            if self.word.has(Flag::Owned) && !unread { Effect::None } else { Effect::Wake }
-        }
-    }
-
-    #[inline]
-    fn request_began(&mut self, request: Request) -> Effect {
-        match self.word.stage() {
-            Stage::Between => self.go_active(),
-            // hyper reads no request before it has answered the one before,
-            // so this is a second layer around the same one.
-            Stage::Serving if self.word.has(Flag::ResponseOpen) => return Effect::None,
-            // The stream is not hyper's any more.
-            Stage::Serving if self.word.has(Flag::Upgraded) => return Effect::None,
-            Stage::HandOver => return Effect::None,
-            // hyper went on to the next request (it was already in the
-            // buffer), which shows that it keeps the connection.
-            Stage::Serving | Stage::Settling => {
-                let _ = self.went_on();
-            }
-        }
-        self.word.put(Flag::Layered, true);
-        // hyper goes on to no request after one that it refuses.
-        self.word.put(Flag::Refused, false);
-        self.word.set_stage(Stage::Serving);
-        self.word.put(Flag::ResponseOpen, true);
-        self.word.put(Flag::RequestBodyOpen, false);
-        self.word.put(Flag::MaybeUnread, request.has_body);
-        self.word.put(Flag::MayPersist, request.may_persist);
-        self.word.put(Flag::Upgraded, false);
-        self.word.put(Flag::Flushed, false);
-        Effect::Begun(self.word.next_exchange())
-    }
-
-    /// Whether this request is being served, and this part of it open.
-    #[inline]
-    fn serves(&self, exchange: Exchange, part: Flag) -> bool {
-        self.word.at(Stage::Serving) && self.word.exchange() == exchange && self.word.has(part)
-    }
-
-    /// Whether the request that is served is, but for flushing.
-    #[inline]
-    fn is_over(&self) -> bool {
-        !self.word.has(Flag::ResponseOpen) && !self.word.has(Flag::RequestBodyOpen)
-    }
-
-    /// The request's body or its response ended.
-    #[inline]
-    fn part_ended(&self) -> Effect {
-        // If this happened outside of the connection's task and the answer is
-        // in the socket already, then nothing else would make hyper flush.
-        if self.word.has(Flag::Flushed) && self.is_over() { Effect::Wake } else { Effect::None }
-    }
-
-    /// The connection was kept after an answer.
-    #[inline]
-    fn settled(&mut self) -> Effect {
-        self.word.put(Flag::Kept, true);
-        self.word.set_stage(Stage::Between);
-        if self.word.has_reason() {
-            // A panic that was caught further out, and answered.
-            self.absolve(Reason::HandlerPanicked);
-        }
-        self.go_idle()
-    }
-
-    /// The connection was kept, and the next request is there.
-    fn went_on(&mut self) -> Effect {
-        let effect = self.settled();
-        self.go_active();
-        effect
     }
 
     #[inline]

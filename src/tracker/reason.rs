@@ -4,7 +4,7 @@ use std::io;
 
 use crate::close::CloseReason;
 
-/// [`CloseReason`](crate::CloseReason) without the kind of an I/O error, which
+/// [`CloseReason`] without the kind of an I/O error, which
 /// the word has no room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {

@@ -71,12 +71,14 @@ pub(crate) enum Flag {
     MaybeUnread,
     MayPersist,
     Upgraded,
+    /// Bytes were written while the response was open.
+    Answering,
     /// Bytes of the answer have been flushed.
     Flushed,
 }
 
 impl Flag {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Kept,
         Self::Ending,
         Self::Layered,
@@ -91,6 +93,7 @@ impl Flag {
         Self::MaybeUnread,
         Self::MayPersist,
         Self::Upgraded,
+        Self::Answering,
         Self::Flushed,
     ];
 

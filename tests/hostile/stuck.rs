@@ -38,11 +38,11 @@ pub async fn check_stuck(stack: Stack, conversation: &Conversation, plan: Plan) 
             continue;
         }
         let bare = run_bare(stack, conversation, Plan::PLAIN).await;
+        let ends = answer_ends(stack, conversation).await;
         let reports = observer.reports();
         let terminal = |state: &&ConnState| state.is_terminal();
         assert_eq!(reports.states.iter().filter(terminal).count(), 1, "{context}");
         let words: Vec<_> = reports.states.iter().map(ToString::to_string).collect();
-        let ends = answer_ends(stack, conversation).await;
         check_cut_short(&words, &expected(conversation, &bare, &ends).0, &context);
         if conn.state() == ConnState::Closed {
             assert!(reports.reason.is_some(), "{context}: Closed before the stream was dropped");

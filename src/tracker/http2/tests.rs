@@ -1,5 +1,6 @@
 //! Frames in, crossings out.
 
+use super::frames::*;
 use super::*;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

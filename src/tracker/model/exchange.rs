@@ -25,6 +25,8 @@ struct Serving {
     answered: bool,
     body_open: bool,
     upgraded: bool,
+    /// Bytes were written before it was answered.
+    answering: bool,
     /// Bytes were flushed.
     begun: bool,
     /// A flush came after all else was over.
@@ -120,7 +122,8 @@ impl Expected {
             (ConnState::Idle, Fact::StreamsClosed | Fact::Http2Began) => http2,
             // hyper went on to a request that was in its buffer.
             (ConnState::Idle, Fact::RequestBegan(_)) => {
-                !http2 && self.serving.take().is_some_and(|serving| serving.answered)
+                let begun = |serving: Serving| serving.answered || serving.answering;
+                !http2 && self.serving.take().is_some_and(begun)
             }
             (
                 ConnState::Idle,
@@ -128,7 +131,10 @@ impl Expected {
                 | Fact::ReadPending
                 | Fact::Read
                 | Fact::Written
-                | Fact::Waiting,
+                | Fact::Waiting
+                // They found a connection that was kept.
+                | Fact::ReadClosed
+                | Fact::Failed(_),
             ) => {
                 let now = matches!(fact, Fact::Flushed { .. });
                 let served = self.serving.take().is_some_and(|serving| {
@@ -191,7 +197,11 @@ impl Expected {
                 serving.flushed |= serving.begun && serving.is_over();
             }
             ReadPending => serving.pending += u32::from(serving.flushed),
-            Read | Written => serving.read |= serving.flushed,
+            Read => serving.read |= serving.flushed,
+            Written => {
+                serving.read |= serving.flushed;
+                serving.answering |= !serving.answered;
+            }
             _ => {}
         }
     }

@@ -1,0 +1,239 @@
+//! Where facts from all threads meet, and where states are reported.
+
+use std::io;
+use std::sync::PoisonError;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::{Conn, Side, now};
+use crate::ConnState;
+use crate::diagnostics;
+use crate::hook::call_hook;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::{Ordering, fence};
+use crate::tracker::{Closing, Effect, Exchange, Fact, Request, Response, Tracker};
+
+impl Conn {
+    #[inline]
+    pub(crate) fn tracker(&self) -> Tracker {
+        Tracker::from_u64(self.0.tracker.load(Ordering::Acquire))
+    }
+
+    /// How the stream has to end, if the program closes it.
+    #[inline]
+    pub(crate) fn closing(&self) -> Option<Closing> {
+        self.tracker().closing()
+    }
+
+    /// Takes a fact from the connection's own task. Returns whether that task
+    /// is to be polled once more.
+    #[inline]
+    pub(crate) fn tell(&self, fact: Fact) -> bool {
+        match self.take(fact) {
+            Effect::Wake => true,
+            Effect::LayerMissing => {
+                diagnostics::layer_missing(self);
+                false
+            }
+            Effect::None | Effect::Begun(_) => false,
+        }
+    }
+
+    /// Reading or writing failed.
+    #[cold]
+    pub(crate) fn failed(&self, kind: io::ErrorKind) {
+        // The first one counts, as it does for the tracker.
+        let _ = self.0.failure.set(kind);
+        self.tell(Fact::Failed(kind));
+    }
+
+    /// The layer was called for an HTTP/1 request. `None` if another layer was
+    /// called for it before, or the connection is over.
+    #[inline]
+    pub(crate) fn request_began(&self, request: Request) -> Option<Exchange> {
+        match self.take(Fact::RequestBegan(request)) {
+            Effect::Begun(exchange) => {
+                self.count_request();
+                Some(exchange)
+            }
+            _ => None,
+        }
+    }
+
+    /// A request reached the layer.
+    #[inline]
+    pub(crate) fn count_request(&self) {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn response_ended(&self, exchange: Exchange, response: Response) {
+        if self.take(Fact::ResponseEnded { exchange, response }) == Effect::Wake {
+            self.wake();
+        }
+    }
+
+    /// The end of the current request's body will be told.
+    #[cfg(feature = "axum")]
+    pub(crate) fn request_body_followed(&self) -> Option<Exchange> {
+        match self.take(Fact::RequestBodyFollowed) {
+            Effect::Begun(exchange) => Some(exchange),
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn request_body_ended(&self, exchange: Exchange, read_to_end: bool) {
+        self.tell_from_anywhere(Fact::RequestBodyEnded { exchange, read_to_end });
+    }
+
+    /// Takes a fact that may come from any thread, and wakes the connection's
+    /// tasks if they are to be polled. Returns whether they are.
+    pub(super) fn tell_from_anywhere(&self, fact: Fact) -> bool {
+        let wake = self.take(fact) == Effect::Wake;
+        if wake {
+            self.wake();
+        }
+        wake
+    }
+
+    #[cold]
+    fn wake(&self) {
+        let wakers = self.wakers().clone();
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Remembers how to wake the task that waits for this side of the stream.
+    ///
+    /// Whoever wants it woken has told so in the tracker before it looks here.
+    /// So the task, which looks at the tracker after this, or is woken by what
+    /// it has put here, misses nothing.
+    pub(crate) fn set_waker(&self, side: Side, waker: Waker) {
+        let previous = self.wakers()[side as usize].replace(waker);
+        drop(previous);
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
+        self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a fact: the rules are applied to what was last known, and that is
+    /// replaced by what comes out, unless another thread was faster; then they
+    /// are applied to what it left.
+    ///
+    /// A state that comes of it is taken for reporting in the same step, so
+    /// that one thread and no other reports it. The step is a release, and an
+    /// acquire of the one before: whoever reports next, on whichever thread,
+    /// does so after all that the last hook call did.
+    #[inline(always)]
+    fn take(&self, fact: Fact) -> Effect {
+        let word = &self.0.tracker;
+        let mut before = word.load(Ordering::Acquire);
+        loop {
+            let mut tracker = Tracker::from_u64(before);
+            let effect = tracker.on(fact);
+            // Nearly all that passes in the middle of a request changes
+            // nothing, and costs no more than this.
+            let after = tracker.to_u64();
+            if after == before {
+                return effect;
+            }
+            match word.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    if let Some(state) = tracker.start_report() {
+                        self.report(state);
+                    } else if tracker.is_finished() {
+                        self.finish();
+                    }
+                    return effect;
+                }
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// Reports a state that was taken for reporting, and what comes up
+    /// meanwhile: of a hook that causes a fact of its own connection, or from
+    /// another thread.
+    #[inline(never)]
+    pub(super) fn report(&self, state: ConnState) {
+        if let Some(next) = self.report_one(state) {
+            self.report_more(next);
+        }
+    }
+
+    #[cold]
+    fn report_more(&self, mut state: ConnState) {
+        while let Some(next) = self.report_one(state) {
+            state = next;
+        }
+    }
+
+    /// Returns the state that has to be reported next.
+    #[inline(always)]
+    fn report_one(&self, state: ConnState) -> Option<ConnState> {
+        let now = now();
+        if state == ConnState::Closed {
+            self.note_work(now);
+        }
+        self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
+        call_hook(&*self.0.hook, self, state);
+        if state == ConnState::Hijacked {
+            self.0.turned.notify_waiters();
+        }
+        self.reported(state)
+    }
+
+    /// A hook call is over. Returns the state that has to be reported next.
+    #[inline]
+    fn reported(&self, state: ConnState) -> Option<ConnState> {
+        let word = &self.0.tracker;
+        let mut before = word.load(Ordering::Acquire);
+        loop {
+            let mut tracker = Tracker::from_u64(before);
+            tracker.finish_report(state);
+            let after = tracker.to_u64();
+            match word.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    if tracker.is_finished() {
+                        self.finish();
+                    }
+                    return tracker.start_report();
+                }
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// The stream is gone, and all has been reported.
+    #[cold]
+    fn finish(&self) {
+        if self.0.done.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        if let Some(registry) = self.0.registry.get() {
+            if self.state() == ConnState::Hijacked {
+                registry.had_work_until(now());
+            }
+            registry.remove(self);
+        }
+        self.0.turned.notify_waiters();
+        // From here on nothing keeps the connection's tasks alive. Last,
+        // because dropping a waker runs code that is not ours.
+        let wakers = std::mem::take(&mut *self.wakers());
+        drop(wakers);
+    }
+
+    /// The connection is about to be closed: tells the registry until when it
+    /// had work. Before it can be seen there as closed, or be missed.
+    #[cold]
+    fn note_work(&self, now: Instant) {
+        let Some(registry) = self.0.registry.get() else { return };
+        match self.state_and_since() {
+            (ConnState::Active, _) => registry.had_work_until(now),
+            (ConnState::Idle, since) => registry.had_work_until(since),
+            _ => {}
+        }
+    }
+}
