@@ -565,11 +565,10 @@ async fn one_and_a_half_requests() {
     });
 }
 
-/// hyper goes on to the next request when it has taken all of an answer whose
-/// length is known, before it drops a body that does not know its own end and
-/// before the client has taken it all.
+/// Pipelined requests, answered with bodies of known length that do not know
+/// their own end, to a client that takes its time.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_dropped_after_the_next_request_began() {
+async fn pipelined_requests_for_streams_of_known_length() {
     everywhere!(async |mut peer: Peer| {
         peer.sees("new").await;
         peer.send("GET /big-stream HTTP/1.1\r\nhost: test\r\n\r\n".repeat(2)).await;

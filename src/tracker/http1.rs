@@ -61,10 +61,6 @@ impl Tracker {
                 self.word.put(Flag::Refused, true);
                 self.settled()
             }
-            Stage::Serving if self.word.has(Flag::ResponseOpen) => {
-                self.word.put(Flag::Answering, true);
-                Effect::None
-            }
             Stage::Between | Stage::Serving | Stage::HandOver => Effect::None,
         }
     }
@@ -122,14 +118,8 @@ impl Tracker {
         match self.word.stage() {
             Stage::Between => self.go_active(),
             // hyper reads no request before it has answered the one before,
-            // so this is a second layer around the same one. (Once it is
-            // answering, it goes on as soon as it has taken as much of the
-            // body as the head has promised, and drops the body later.)
-            Stage::Serving
-                if self.word.has(Flag::ResponseOpen) && !self.word.has(Flag::Answering) =>
-            {
-                return Effect::None;
-            }
+            // so this is a second layer around the same one.
+            Stage::Serving if self.word.has(Flag::ResponseOpen) => return Effect::None,
             // The stream is not hyper's any more.
             Stage::Serving if self.word.has(Flag::Upgraded) => return Effect::None,
             Stage::HandOver => return Effect::None,
@@ -148,7 +138,6 @@ impl Tracker {
         self.word.put(Flag::MaybeUnread, request.has_body);
         self.word.put(Flag::MayPersist, request.may_persist);
         self.word.put(Flag::Upgraded, false);
-        self.word.put(Flag::Answering, false);
         self.word.put(Flag::Flushed, false);
         Effect::Begun(self.word.next_exchange())
     }

@@ -174,7 +174,6 @@ fn place_of(tracker: Tracker) -> (Stage, u16, Vec<Flag>) {
             Flag::MaybeUnread,
             Flag::MayPersist,
             Flag::Upgraded,
-            Flag::Answering,
             Flag::Flushed,
         ],
         Stage::Settling => vec![Flag::MaybeUnread],

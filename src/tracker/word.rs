@@ -71,14 +71,12 @@ pub(crate) enum Flag {
     MaybeUnread,
     MayPersist,
     Upgraded,
-    /// Bytes were written while the response was open.
-    Answering,
     /// Bytes of the answer have been flushed.
     Flushed,
 }
 
 impl Flag {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 15] = [
         Self::Kept,
         Self::Ending,
         Self::Layered,
@@ -93,7 +91,6 @@ impl Flag {
         Self::MaybeUnread,
         Self::MayPersist,
         Self::Upgraded,
-        Self::Answering,
         Self::Flushed,
     ];
 

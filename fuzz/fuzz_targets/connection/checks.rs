@@ -93,7 +93,7 @@ impl Watched {
         match conn.protocol() {
             Protocol::Http1 => {
                 drop(wire);
-                self.check_http1(state);
+                self.check_http1(state, conn.requests());
             }
             Protocol::Http2 => {
                 let expected = if wire.streams.any() { ConnState::Active } else { ConnState::Idle };
@@ -108,7 +108,7 @@ impl Watched {
         }
     }
 
-    fn check_http1(&self, state: ConnState) {
+    fn check_http1(&self, state: ConnState, called: u64) {
         let begun = self.handlers.begun.load(Ordering::Relaxed);
         let ended = self.handlers.ended.load(Ordering::Relaxed);
         let wire = self.wire.state();
@@ -122,6 +122,8 @@ impl Watched {
         // goes on.
         let served = begun > 0
             && begun == ended
+            // hyper may have a handler's future that it has not polled yet.
+            && begun as u64 == called
             && !wire.unflushed
             && !wire.waiting
             && !wire.read_since_flush

@@ -25,8 +25,6 @@ struct Serving {
     answered: bool,
     body_open: bool,
     upgraded: bool,
-    /// Bytes were written before it was answered.
-    answering: bool,
     /// Bytes were flushed.
     begun: bool,
     /// A flush came after all else was over.
@@ -122,8 +120,7 @@ impl Expected {
             (ConnState::Idle, Fact::StreamsClosed | Fact::Http2Began) => http2,
             // hyper went on to a request that was in its buffer.
             (ConnState::Idle, Fact::RequestBegan(_)) => {
-                let begun = |serving: Serving| serving.answered || serving.answering;
-                !http2 && self.serving.take().is_some_and(begun)
+                !http2 && self.serving.take().is_some_and(|serving| serving.answered)
             }
             (
                 ConnState::Idle,
@@ -197,11 +194,7 @@ impl Expected {
                 serving.flushed |= serving.begun && serving.is_over();
             }
             ReadPending => serving.pending += u32::from(serving.flushed),
-            Read => serving.read |= serving.flushed,
-            Written => {
-                serving.read |= serving.flushed;
-                serving.answering |= !serving.answered;
-            }
+            Read | Written => serving.read |= serving.flushed,
             _ => {}
         }
     }
