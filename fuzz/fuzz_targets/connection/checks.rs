@@ -59,7 +59,8 @@ impl Watched {
                 // (What is not out may be hyper's own answer to a bad request.)
                 let ended = self.handlers.ended.load(Ordering::Relaxed);
                 let held_back = wire.unflushed && wire.ended_at_flush != ended;
-                wire.too_early = held_back || wire.end_read || wire.shut_down;
+                // (A client may have gone by the time that hyper looks again.)
+                wire.too_early = held_back || wire.shut_down;
                 // (There it would not even write its refusal of the next.)
                 wire.kept = !wire.unflushed && !self.pipeline_flush;
             }
