@@ -171,6 +171,10 @@
 //! - *What hyper does differently on the wire stays so*: the states tell what
 //!   happened.
 //!
+//! The repository compares some nine hundred client scripts with Go's server;
+//! `tests/conformance/differences.txt` lists every one that differs, by rule
+//! and with its reason.
+//!
 //! # Features
 //!
 //! Turning one on changes nothing else.
