@@ -119,11 +119,16 @@ pub(crate) fn call_hook<H: Hook + ?Sized>(hook: &H, conn: &Conn, state: ConnStat
     // A hook that panicked is called again for the next state; what it left
     // half done is its own business, as in any server that survives a panic.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook.on_state(conn, state))) {
-        diagnostics::hook_panicked(conn, state);
-        // A payload's own drop may panic too, and what that carries is not to
-        // be dropped any more.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-            std::mem::forget(panic);
-        }
+        // A subscriber to `tracing` may panic, and a payload's own drop.
+        contain(|| diagnostics::hook_panicked(conn, state));
+        contain(|| drop(panic));
+    }
+}
+
+/// Lets no panic through. What it carries is not dropped, since that might
+/// panic again, and again.
+fn contain(f: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
+        std::mem::forget(panic);
     }
 }

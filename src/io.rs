@@ -85,7 +85,7 @@ impl<T> ConnIo<T> {
 
     /// The connection that this is the stream of.
     pub fn conn(&self) -> &Conn {
-        &self.sensor.conn
+        self.sensor.conn()
     }
 
     /// The stream inside.
@@ -108,7 +108,7 @@ impl<T> ConnIo<T> {
     /// active), unless it was hijacked before.
     pub fn into_inner(self) -> T {
         let Self { stream, sensor, .. } = self;
-        sensor.conn.tell(Fact::Taken);
+        sensor.tell(Fact::Taken);
         stream
     }
 }
@@ -147,7 +147,7 @@ impl<T: AsyncRead> AsyncRead for ConnIo<T> {
                 [] => this.sensor.tell(Fact::ReadClosed),
                 bytes => this.sensor.read(bytes, cx),
             },
-            Poll::Ready(Err(error)) => this.sensor.conn.failed(error.kind()),
+            Poll::Ready(Err(error)) => this.sensor.read_failed(error.kind()),
         }
         result
     }
@@ -193,7 +193,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
                 this.sensor.waits(Side::Write, cx);
                 this.sensor.flushed(cx);
             }
-            Poll::Ready(Err(error)) => this.sensor.conn.failed(error.kind()),
+            Poll::Ready(Err(error)) => this.sensor.write_failed(error.kind()),
             Poll::Pending => this.sensor.waits(Side::Write, cx),
         }
         result
@@ -210,7 +210,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
                 None => return shutdown(),
                 Some(closing) => ready!(write(Some(closing), shutdown))?,
             }
-            if !this.sensor.wire.has_written() {
+            if !this.sensor.has_written() {
                 return Poll::Ready(Ok(()));
             }
         }

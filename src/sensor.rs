@@ -10,8 +10,8 @@ use crate::tracker::{Closing, Fact};
 
 /// Tells a connection what passes through its stream; decides nothing.
 pub(crate) struct Sensor {
-    pub(crate) conn: Conn,
-    pub(crate) wire: Wire,
+    conn: Conn,
+    wire: Wire,
     /// The wakers that the connection was last given, to see when they change.
     wakers: [Option<Waker>; 2],
 }
@@ -27,6 +27,25 @@ impl Sensor {
 
     pub(crate) fn tell(&self, fact: Fact) {
         self.conn.tell(fact);
+    }
+
+    /// A read failed.
+    #[cold]
+    pub(crate) fn read_failed(&self, kind: io::ErrorKind) {
+        self.conn.failed(kind);
+        self.tell(Fact::ReadFailed(kind));
+    }
+
+    /// A write or a flush failed.
+    #[cold]
+    pub(crate) fn write_failed(&self, kind: io::ErrorKind) {
+        self.conn.failed(kind);
+        self.tell(Fact::WriteFailed(kind));
+    }
+
+    /// Whether anything was written.
+    pub(crate) fn has_written(&self) -> bool {
+        self.wire.has_written()
     }
 
     /// The task of `cx` is going to wait for this side.
@@ -101,7 +120,7 @@ impl Sensor {
                     cx.waker().wake_by_ref();
                 }
             }
-            Poll::Ready(Err(error)) => self.conn.failed(error.kind()),
+            Poll::Ready(Err(error)) => self.write_failed(error.kind()),
             Poll::Pending => self.waits(Side::Write, cx),
         }
     }

@@ -93,7 +93,7 @@ fn nothing_is_left_of_a_hundred_thousand_connections() {
         connected
     };
     let connections = || servers.iter().map(|server| &server.connections);
-    let wait = |condition: &dyn Fn() -> bool| {
+    let wait = |condition: &mut dyn FnMut() -> bool| {
         // A watchdog ends it if that takes too long.
         while !condition() {
             std::thread::sleep(Duration::from_millis(1));
@@ -101,16 +101,21 @@ fn nothing_is_left_of_a_hundred_thousand_connections() {
     };
 
     run(WARM_UP, !seed);
-    wait(&|| checker.count(ConnState::New) == WARM_UP && checker.unfinished() == 0);
-    wait(&|| connections().all(Connections::is_empty));
+    wait(&mut || checker.count(ConnState::New) == WARM_UP && checker.unfinished() == 0);
+    wait(&mut || connections().all(Connections::is_empty));
     // Tasks go a moment after their connections.
-    std::thread::sleep(Duration::from_secs(1));
-    let (bytes, files) = (live_bytes(), open_files());
+    let (mut bytes, mut files, mut unchanged) = (live_bytes(), open_files(), 0);
+    wait(&mut || {
+        let now = (live_bytes(), open_files());
+        unchanged = if now == (bytes, files) { unchanged + 1 } else { 0 };
+        (bytes, files) = now;
+        unchanged == 100
+    });
 
     let start = std::time::Instant::now();
     assert_eq!(run(count, seed), count);
-    wait(&|| checker.count(ConnState::New) == WARM_UP + count && checker.unfinished() == 0);
-    wait(&|| connections().all(Connections::is_empty));
+    wait(&mut || checker.count(ConnState::New) == WARM_UP + count && checker.unfinished() == 0);
+    wait(&mut || connections().all(Connections::is_empty));
     checker.assert_all_ended();
     eprintln!("{:?}; {checker}", start.elapsed());
 

@@ -2,16 +2,25 @@
 
 mod support;
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_connstate::ConnState::{self, Active, Closed, Hijacked, Idle, New};
-use hyper_connstate::{Address, Conn, ConnIo, instrument_listener};
+use hyper_connstate::{Address, Conn, ConnIo, ConnStateLayer, instrument_listener};
+use hyper_util::rt::TokioIo;
 use support::frames::*;
 use support::{Kind, Peer, Recorder, Server, settle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tower_layer::Layer;
 
 /// A peer in each of the states that a live connection can be in, and the
 /// state it is left in.
@@ -273,4 +282,36 @@ async fn the_socket_is_closed_first() {
     let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, hook);
     drop(io);
     assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+/// A client that is gone before the server comes to look again, as curl is on
+/// a busy machine, was served all the same: Idle is reported, as in Go. Not if
+/// the connection would not have been kept.
+#[tokio::test]
+async fn a_client_that_is_gone_as_soon_as_it_is_answered() {
+    for (connection, expected) in
+        [("keep-alive", &[New, Active, Idle, Closed][..]), ("close", &[New, Active, Closed])]
+    {
+        let (mut client, stream) = tokio::io::duplex(1024);
+        let recorder = Recorder::default();
+        let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, recorder.clone());
+        let service =
+            ConnStateLayer::for_conn(io.conn()).layer(service_fn(async |_: Request<Incoming>| {
+                Ok::<_, Infallible>(Response::new("hello".to_owned()))
+            }));
+        let mut http = Box::pin(http1::Builder::new().serve_connection(TokioIo::new(io), service));
+        let mut context = Context::from_waker(Waker::noop());
+
+        let request = format!("GET / HTTP/1.1\r\nhost: test\r\nconnection: {connection}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let answered = http.as_mut().poll(&mut context);
+        assert_eq!(answered.is_pending(), connection == "keep-alive");
+        assert!(client.read(&mut [0; 1024]).await.unwrap() > 0);
+        drop(client);
+        if answered.is_pending() {
+            assert!(http.as_mut().poll(&mut context).is_ready());
+        }
+        drop(http);
+        assert_eq!(recorder.all(), [expected], "{connection}");
+    }
 }

@@ -39,12 +39,11 @@ impl Conn {
         }
     }
 
-    /// Reading or writing failed.
+    /// Remembers the kind of an error that is going to be told. The first one
+    /// counts, as it does for the tracker.
     #[cold]
     pub(crate) fn failed(&self, kind: io::ErrorKind) {
-        // The first one counts, as it does for the tracker.
         let _ = self.0.failure.set(kind);
-        self.tell(Fact::Failed(kind));
     }
 
     /// The layer was called for an HTTP/1 request. `None` if another layer was

@@ -19,8 +19,10 @@ pub(crate) enum Fact {
     ReadPending,
     /// The client has closed its side.
     ReadClosed,
-    /// Reading or writing failed.
-    Failed(io::ErrorKind),
+    /// Reading failed.
+    ReadFailed(io::ErrorKind),
+    /// Writing, flushing or shutting down failed.
+    WriteFailed(io::ErrorKind),
     /// The server shuts the stream down.
     ShutDown,
     /// HTTP/1: the first bytes of an answer were written, `by_handler` if they

@@ -16,10 +16,11 @@
 //!
 //! So after the flush the task is woken once ([`Effect::Wake`]), and a read
 //! that is asked for after it shows that the connection has been kept
-//! ([`Stage::Settling`]). Where the request's body may have been left unread
-//! that first read may be the attempt to drain it, and it takes one more. Where
-//! the connection's future is this crate's own (`serve`), the end of that very
-//! poll shows it ([`Fact::Waiting`](super::Fact::Waiting)), and no extra poll is needed.
+//! ([`Stage::Settling`]), whatever that read finds, the end of the file
+//! included. Where the request's body may have been left unread that first read
+//! may be the attempt to drain it, and it takes one more. Where the connection's
+//! future is this crate's own (`serve`), the end of that very poll shows it
+//! ([`Fact::Waiting`](super::Fact::Waiting)), and no extra poll is needed.
 //!
 //! Once a connection has been kept, it is known that the server keeps
 //! connections, and for a plain request (no body, HTTP/1.1, no `Connection:
@@ -76,6 +77,19 @@ impl Tracker {
         self.word.put(Flag::MaybeUnread, false);
         // The end of this very poll will tell.
         if self.word.has(Flag::Owned) { Effect::None } else { Effect::Wake }
+    }
+
+    /// A read found that there will be nothing more.
+    pub(super) fn read_ended(&mut self, reason: Reason) -> Effect {
+        // Asked for after the answer, so the connection was kept; the client
+        // was only gone before the task came to look.
+        let effect = if self.word.at(Stage::Settling) && !self.word.has(Flag::MaybeUnread) {
+            self.settled()
+        } else {
+            Effect::None
+        };
+        self.end(reason);
+        effect
     }
 
     /// A poll of the connection's future is over, and it did not shut down.
@@ -164,7 +178,7 @@ impl Tracker {
 
     /// The connection was kept after an answer.
     #[inline]
-    pub(super) fn settled(&mut self) -> Effect {
+    fn settled(&mut self) -> Effect {
         self.word.put(Flag::Kept, true);
         self.word.set_stage(Stage::Between);
         if self.word.has_reason() {

@@ -137,8 +137,9 @@ impl Tracker {
             }
             Fact::CloseIfIdle => {}
             Fact::Drain => return self.drain(),
-            Fact::ReadClosed => return self.broken(Reason::PeerClosed),
-            Fact::Failed(kind) => return self.broken(CloseReason::of_io(kind).into()),
+            Fact::ReadClosed => return self.read_ended(Reason::PeerClosed),
+            Fact::ReadFailed(kind) => return self.read_ended(CloseReason::of_io(kind).into()),
+            Fact::WriteFailed(kind) => self.end(CloseReason::of_io(kind).into()),
             Fact::ShutDown if self.word.has(Flag::Refused) => self.end(Reason::ProtocolError),
             Fact::ShutDown if self.word.has(Flag::Draining) => self.end(Reason::ShutdownDrained),
             Fact::ShutDown => self.end(Reason::ServerClosed),
@@ -248,19 +249,6 @@ impl Tracker {
         }
         self.blame(reason);
         self.word.put(Flag::Ending, true);
-    }
-
-    /// The client ended it, or the stream did.
-    fn broken(&mut self, reason: Reason) -> Effect {
-        // Found by a read after the answer, so the connection was kept; the
-        // client was only faster than the wake-up.
-        let effect = if self.word.at(Stage::Settling) && !self.word.has(Flag::MaybeUnread) {
-            self.settled()
-        } else {
-            Effect::None
-        };
-        self.end(reason);
-        effect
     }
 
     /// The program closes the connection, whatever it is doing.

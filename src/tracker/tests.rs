@@ -93,6 +93,8 @@ fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
         ("read", Read),
         ("read pending", ReadPending),
         ("read closed", ReadClosed),
+        ("read failed", ReadFailed(io::ErrorKind::ConnectionReset)),
+        ("write failed", WriteFailed(io::ErrorKind::BrokenPipe)),
         ("waiting", Waiting),
         ("flushed bytes", FLUSHED),
         ("flushed", Flushed { bytes: false }),

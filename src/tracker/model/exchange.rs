@@ -87,10 +87,9 @@ impl Expected {
             | Waiting => http2 || over,
             // For those who wait for a stream that is gone already.
             Drain => false,
-            ReadClosed | Failed(_) | ShutDown | HandlerPanicked | ProtocolError
-            | HandshakeBegan | HandshakeDone | Owned | Close(_) | CloseIfIdle | Taken | Gone => {
-                self.gone
-            }
+            ReadClosed | ReadFailed(_) | WriteFailed(_) | ShutDown | HandlerPanicked
+            | ProtocolError | HandshakeBegan | HandshakeDone | Owned | Close(_) | CloseIfIdle
+            | Taken | Gone => self.gone,
         }
     }
 
@@ -131,7 +130,7 @@ impl Expected {
                 | Fact::Waiting
                 // They found a connection that was kept.
                 | Fact::ReadClosed
-                | Fact::Failed(_),
+                | Fact::ReadFailed(_),
             ) => {
                 let now = matches!(fact, Fact::Flushed { .. });
                 let served = self.serving.take().is_some_and(|serving| {
@@ -160,7 +159,7 @@ impl Expected {
         match fact {
             Owned => self.owned |= !self.gone,
             Drain => self.draining = true,
-            ReadClosed | Failed(_) | ShutDown => self.ending = true,
+            ReadClosed | ReadFailed(_) | WriteFailed(_) | ShutDown => self.ending = true,
             Gone | Taken => self.gone = true,
             _ => {}
         }
