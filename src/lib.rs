@@ -192,49 +192,41 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-#[cfg(any(feature = "serve", feature = "axum"))]
-mod accept;
 mod address;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
-mod body;
-mod close;
+mod close_reason;
 mod conn;
 mod connections;
 mod diagnostics;
-mod drain;
-mod exchange;
-mod future;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod handshake;
 mod hook;
 mod io;
 mod layer;
 mod listener;
 #[cfg(all(test, loom_models))]
 mod models;
-mod sensor;
 #[cfg(feature = "serve")]
 mod serve;
-mod service;
 mod state;
 mod sync;
 mod tracker;
 
 pub use address::Address;
-pub use body::ConnStateBody;
-pub use close::CloseReason;
+pub use close_reason::CloseReason;
 pub use conn::{Conn, ConnId};
+pub use connections::drain::{Drain, Drained};
 pub use connections::{ConnSnapshot, Connections, StateCounts};
-pub use drain::{Drain, Drained};
-pub use future::ConnStateFuture;
-pub use handshake::{Handshake, HandshakeError};
 pub use hook::Hook;
 pub use io::ConnIo;
 pub use layer::ConnStateLayer;
+pub use layer::body::ConnStateBody;
+pub use layer::future::ConnStateFuture;
+pub use layer::service::ConnStateService;
+pub use listener::handshake::{Handshake, HandshakeError};
 pub use listener::{Accept, InstrumentedListener, instrument_listener};
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
@@ -242,7 +234,6 @@ pub use serve::Tls;
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub use serve::{MakeConnService, NoTls, Serve, ServeWithShutdown, kind, serve};
-pub use service::ConnStateService;
 pub use state::{ConnState, Protocol};
 
 /// The README's examples.

@@ -5,7 +5,7 @@ use std::io;
 use axum::serve::{Listener, TapIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::accept::accept_past_errors;
+use crate::listener::accept_errors::accept_past_errors;
 use crate::{Accept, Address, ConnIo, InstrumentedListener};
 
 /// Accept errors are handled as in [`serve`](fn@crate::serve) where they pass;

@@ -16,10 +16,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::provide_socket_addr;
-use super::request_body::RequestBody;
 use crate::Conn;
-use crate::body::ConnStateBody;
-use crate::exchange::{RequestBodyGuard, ResponseGuard, Unwinding, mark_told};
+use crate::layer::body::ConnStateBody;
+use crate::layer::guard::{RequestBodyGuard, ResponseGuard, Unwinding, mark_told};
+use crate::layer::request_body::RequestBody;
 
 /// Adds [`into_make_service_with_conn_state`] to routers and other axum
 /// services.

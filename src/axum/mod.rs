@@ -44,12 +44,11 @@
 
 mod listener;
 mod make_service;
-mod request_body;
 
+pub use crate::layer::request_body::RequestBody;
 pub use make_service::{
     ConnStateServiceExt, IntoMakeServiceWithConnState, RouterFuture, RouterService,
 };
-pub use request_body::RequestBody;
 
 use std::net::SocketAddr;
 

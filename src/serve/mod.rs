@@ -212,7 +212,7 @@ where
             let accepted = tokio::select! {
                 biased;
                 () = &mut signal => return Ok(self.listener),
-                accepted = crate::accept::accept(&mut self.listener) => accepted?,
+                accepted = crate::listener::accept_errors::accept(&mut self.listener) => accepted?,
             };
             let (stream, remote_addr) = accepted;
             let handshake = self.listener.register(stream, remote_addr.into());

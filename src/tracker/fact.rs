@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::close::CloseReason;
+use crate::close_reason::CloseReason;
 
 /// Something that happened to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ use std::io;
 
 use self::reason::Reason;
 use self::word::{Flag, Stage, Word};
-use crate::close::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::{ConnState, Protocol};
 
 pub(crate) use self::fact::{Effect, Exchange, Fact, Request, Response};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::close::CloseReason;
+use crate::close_reason::CloseReason;
 
 /// [`CloseReason`] without the kind of an I/O error, which
 /// the word has no room for.

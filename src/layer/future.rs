@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use http::Response;
 use pin_project_lite::pin_project;
 
-use crate::body::ConnStateBody;
-use crate::exchange::{ResponseGuard, Unwinding};
+use crate::layer::body::ConnStateBody;
+use crate::layer::guard::{ResponseGuard, Unwinding};
 
 pin_project! {
     /// Waits for a response, and keeps its request open until it is over.

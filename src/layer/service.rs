@@ -7,10 +7,10 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::Conn;
-use crate::body::ConnStateBody;
 use crate::diagnostics;
-use crate::exchange::{ResponseGuard, Unwinding, is_told, mark_told};
-use crate::future::ConnStateFuture;
+use crate::layer::body::ConnStateBody;
+use crate::layer::future::ConnStateFuture;
+use crate::layer::guard::{ResponseGuard, Unwinding, is_told, mark_told};
 
 /// Tells a connection when requests begin and responses are over; made by
 /// [`ConnStateLayer`](crate::ConnStateLayer).

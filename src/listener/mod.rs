@@ -1,5 +1,9 @@
 //! Listeners whose connections are tracked.
 
+#[cfg(any(feature = "serve", feature = "axum"))]
+pub(crate) mod accept_errors;
+pub(crate) mod handshake;
+
 use std::fmt;
 use std::future::Future;
 use std::io;

@@ -1,5 +1,7 @@
 //! The connections that are there.
 
+pub(crate) mod drain;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -7,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use self::drain::Drain;
 use crate::conn::now;
-use crate::drain::Drain;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Address, Conn, ConnId, ConnState, Protocol};

@@ -1,9 +1,16 @@
 //! The tower layer that tells when requests begin and responses end.
 
+pub(crate) mod body;
+pub(crate) mod future;
+pub(crate) mod guard;
+#[cfg(feature = "axum")]
+pub(crate) mod request_body;
+pub(crate) mod service;
+
 use tower_layer::Layer;
 
+use self::service::ConnStateService;
 use crate::Conn;
-use crate::service::ConnStateService;
 
 /// Tells a connection when its requests begin and when their responses are
 /// over.

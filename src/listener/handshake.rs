@@ -10,7 +10,7 @@ use std::task::Poll;
 use crate::conn::Side;
 use crate::hook::Hook;
 use crate::io::ConnIo;
-use crate::sensor::Sensor;
+use crate::io::sensor::Sensor;
 use crate::tracker::Fact;
 use crate::{Address, Conn};
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::exchange::{ResponseGuard, Unwinding};
+use crate::layer::guard::{ResponseGuard, Unwinding};
 
 pin_project! {
     /// A response body that tells its connection when it is over: when it has

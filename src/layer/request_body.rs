@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::exchange::RequestBodyGuard;
+use crate::layer::guard::RequestBodyGuard;
 
 pin_project! {
     /// A request body that tells its connection when it has been read to its
@@ -21,7 +21,7 @@ pin_project! {
 }
 
 impl<B> RequestBody<B> {
-    pub(super) fn new(inner: B, guard: Option<RequestBodyGuard>) -> Self {
+    pub(crate) fn new(inner: B, guard: Option<RequestBodyGuard>) -> Self {
         Self { inner, guard }
     }
 }

@@ -1,5 +1,7 @@
 //! The instrumented stream.
 
+pub(crate) mod sensor;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,9 +13,9 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use self::sensor::Sensor;
 use crate::conn::Side;
 use crate::hook::Hook;
-use crate::sensor::Sensor;
 use crate::tracker::{Closing, Fact};
 use crate::{Address, Conn};
 
