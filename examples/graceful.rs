@@ -32,7 +32,7 @@ async fn main() -> std::io::Result<()> {
 
     let drained = serve(listener, tower::service_fn(answer))
         .with_graceful_shutdown(shutdown(connections))
-        .drain_deadline(Duration::from_secs(60))
+        .drain_timeout(Duration::from_secs(60))
         .await?;
     println!("{drained}");
     Ok(())

@@ -3,61 +3,101 @@
 use std::fmt;
 use std::io;
 
-/// Why a connection ended: [`Conn::close_reason`](crate::Conn::close_reason).
-///
-/// It is the first cause: where the client went away in the middle of an
-/// answer, and hyper then gave up writing, the client is the reason.
-///
-/// [`Display`](fmt::Display) says it in a few words for a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
+/// One table: each reason, its code in a tracker's word, and its words in a
+/// log line. [`CloseReason`] is what users see; [`Reason`] is the same without
+/// the kind of an I/O error, which the word has no room for.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)+) => {
+        /// Why a connection ended: [`Conn::close_reason`](crate::Conn::close_reason).
+        ///
+        /// It is the first cause: where the client went away in the middle of an
+        /// answer, and hyper then gave up writing, the client is the reason.
+        ///
+        /// [`Display`](fmt::Display) says it in a few words for a log line.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum CloseReason {
+            $($(#[$doc])* $name,)+
+            /// Reading or writing failed in another way.
+            Io(io::ErrorKind),
+        }
+
+        impl fmt::Display for CloseReason {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$name => f.pad($text),)+
+                    Self::Io(kind) => write!(f, "I/O error: {kind}"),
+                }
+            }
+        }
+
+        /// [`CloseReason`] without the kind of an I/O error.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Reason {
+            $($name = $code,)+
+            Io = 15,
+        }
+
+        impl Reason {
+            /// The inverse of `as u8`; zero is none.
+            #[inline(always)]
+            pub(crate) fn from_u8(code: u8) -> Option<Self> {
+                match code {
+                    0 => None,
+                    $($code => Some(Self::$name),)+
+                    _ => Some(Self::Io),
+                }
+            }
+
+            pub(crate) fn with_kind(self, kind: io::ErrorKind) -> CloseReason {
+                match self {
+                    $(Self::$name => CloseReason::$name,)+
+                    Self::Io => CloseReason::Io(kind),
+                }
+            }
+        }
+
+        impl From<CloseReason> for Reason {
+            fn from(reason: CloseReason) -> Self {
+                match reason {
+                    $(CloseReason::$name => Self::$name,)+
+                    CloseReason::Io(_) => Self::Io,
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const ALL: &[CloseReason] = &[$(CloseReason::$name,)+ CloseReason::Io(io::ErrorKind::Other)];
+    };
+}
+
+reasons! {
     /// The client closed its side.
-    PeerClosed,
+    PeerClosed = 1, "closed by the peer";
     /// The client, or something on the way, broke the connection off.
-    PeerReset,
+    PeerReset = 2, "reset by the peer";
     /// The server ended it in good order after an answer: `Connection: close`
     /// on either side, HTTP/1.0, keep-alive turned off, a body left unread.
-    ServerClosed,
+    ServerClosed = 3, "closed by the server after an answer";
     /// [`Conn::close`](crate::Conn::close) was called.
-    ClosedByProgram,
+    ClosedByProgram = 4, "closed by the program";
     /// A graceful shutdown: there was nothing left to do.
-    ShutdownDrained,
-    /// A graceful shutdown reached its deadline before the connection was
+    ShutdownDrained = 5, "drained for shutdown";
+    /// A graceful shutdown ran out of time before the connection was
     /// done.
-    ShutdownForced,
+    ShutdownForced = 6, "closed by force for shutdown";
     /// The TLS handshake failed, took too long or was given up.
-    HandshakeFailed,
+    HandshakeFailed = 7, "TLS handshake failed";
     /// What the client sent was not HTTP as hyper takes it: it answered with
     /// an error of its own (HTTP/1) or a GOAWAY with an error code (HTTP/2).
-    ProtocolError,
+    ProtocolError = 8, "protocol error";
     /// A handler panicked while it answered an HTTP/1 request, or its response
     /// body did.
-    HandlerPanicked,
+    HandlerPanicked = 9, "handler panicked";
     /// The server let go of the stream in the middle: the service or a
     /// response body returned an error, a time-out of hyper's ran off, the
     /// task was aborted, the runtime ended.
-    Aborted,
-    /// Reading or writing failed in another way.
-    Io(io::ErrorKind),
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::PeerClosed => "closed by the peer",
-            Self::PeerReset => "reset by the peer",
-            Self::ServerClosed => "closed by the server after an answer",
-            Self::ClosedByProgram => "closed by the program",
-            Self::ShutdownDrained => "drained for shutdown",
-            Self::ShutdownForced => "closed by force for shutdown",
-            Self::HandshakeFailed => "TLS handshake failed",
-            Self::ProtocolError => "protocol error",
-            Self::HandlerPanicked => "handler panicked",
-            Self::Aborted => "aborted by the server",
-            Self::Io(kind) => return write!(f, "I/O error: {kind}"),
-        })
-    }
+    Aborted = 10, "aborted by the server";
 }
 
 impl CloseReason {
@@ -70,6 +110,21 @@ impl CloseReason {
             // What rustls says of a stream that ends without close_notify.
             io::ErrorKind::UnexpectedEof => Self::PeerClosed,
             kind => Self::Io(kind),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_fit_into_four_bits_and_back() {
+        assert_eq!(Reason::from_u8(0), None);
+        for reason in ALL {
+            let code = Reason::from(*reason) as u8;
+            assert!((1..16).contains(&code));
+            assert_eq!(Reason::from_u8(code).unwrap().with_kind(io::ErrorKind::Other), *reason);
         }
     }
 }

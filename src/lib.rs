@@ -93,7 +93,7 @@
 //! **hyper and hyper-util**: wrap the listener in [`instrument_listener`], and
 //! each connection's service, be it hyper's or tower's, in
 //! [`ConnStateLayer::for_conn`], as above. Streams that were accepted
-//! elsewhere go into [`ConnIo::accepted`].
+//! elsewhere go into [`ConnIo::new`].
 //!
 //! **axum** (feature `axum`): wrap the listener, and serve the router with
 #![cfg_attr(
@@ -177,14 +177,18 @@
 //!
 //! # Features
 //!
-//! Turning one on changes nothing else.
+//! Turning one on changes nothing else. A feature that integrates a crate which
+//! is not at 1.0 stands for one version of it, named in the table, for as long
+//! as this crate's own major version lasts. A later version of that crate gets
+//! a feature and a module of its own, with the version in its name (`axum_09`),
+//! and both can be on at once.
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `serve` (default) | [`serve`](https://docs.rs/hyper-connstate/latest/hyper_connstate/fn.serve.html), and with it hyper-util |
-//! | `tls` | TLS for `serve`, with tokio-rustls |
+//! | `tls` | TLS for `serve`, with tokio-rustls 0.26 |
 //! | `axum` | the integration with axum 0.8 |
-//! | `tracing` | events for what is set up wrong, and for hooks that panic |
+//! | `tracing` | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
 //!
 //! [hyper]: https://docs.rs/hyper/1
 
@@ -233,7 +237,7 @@ pub use listener::{Accept, InstrumentedListener, instrument_listener};
 pub use serve::Tls;
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
-pub use serve::{MakeConnService, NoTls, Serve, ServeWithShutdown, kind, serve};
+pub use serve::{MakeConnService, NoTls, Serve, ServeWithShutdown, Transport, kind, serve};
 pub use state::{ConnState, Protocol};
 
 /// The README's examples.

@@ -129,8 +129,7 @@ struct Task {
 
 impl Task {
     fn new(log: &Arc<Log>) -> (Self, Conn) {
-        let io =
-            ConnIo::accepted(Client::default(), Address::Unknown, Address::Unknown, log.clone());
+        let io = ConnIo::new(Client::default(), Address::Unknown, Address::Unknown, log.clone());
         let conn = io.conn().clone();
         let mut task = Self { io: Some(io), woken: Arc::new(Woken(AtomicBool::new(false))) };
         assert!(task.read().is_pending());
@@ -190,9 +189,9 @@ enum Until {
     Serving,
     PartFlushed,
     Answered,
-    Settling,
+    Flushed,
     Idle,
-    HandOver,
+    HandingOver,
     Hijacked,
 }
 
@@ -202,9 +201,9 @@ const EVERY: [Until; 9] = [
     Until::Serving,
     Until::PartFlushed,
     Until::Answered,
-    Until::Settling,
+    Until::Flushed,
     Until::Idle,
-    Until::HandOver,
+    Until::HandingOver,
     Until::Hijacked,
 ];
 
@@ -226,7 +225,7 @@ fn prepare(log: &Arc<Log>, until: Until) -> (Task, Conn, Exchange) {
         let _ = task.flush();
     }
     if until > Until::PartFlushed {
-        let response = if until >= Until::HandOver { SWITCHED } else { KEPT };
+        let response = if until >= Until::HandingOver { SWITCHED } else { KEPT };
         conn.response_ended(exchange, response);
     }
     if until > Until::Answered {
@@ -262,7 +261,7 @@ fn next_step(task: &mut Task, conn: &Conn, exchange: Exchange, until: Until) -> 
             let _ = task.flush();
             task.read().is_ready()
         }
-        Until::Settling | Until::HandOver | Until::Hijacked => task.read().is_ready(),
+        Until::Flushed | Until::HandingOver | Until::Hijacked => task.read().is_ready(),
     }
 }
 
@@ -351,7 +350,7 @@ fn close_meets_a_task_that_only_flushes() {
 /// hook is not called twice at a time, and hears all of it in order.
 #[test]
 fn reports_come_one_after_the_other() {
-    for until in [Until::Answered, Until::Settling, Until::Idle] {
+    for until in [Until::Answered, Until::Flushed, Until::Idle] {
         for closes_at in [None, Some(ConnState::Active), Some(ConnState::Idle)] {
             model(move || {
                 let log = Arc::new(Log::default());
@@ -405,7 +404,7 @@ fn a_connection_comes_while_a_drain_begins() {
             drained.start_draining();
             drained.iter().for_each(|conn| conn.drain());
         });
-        assert!(conn.register(connections.registry()));
+        assert!(connections.insert(&conn));
         drain.join().unwrap();
 
         assert!(conn.is_draining());
@@ -423,9 +422,9 @@ fn a_connection_ends_while_it_is_registered() {
         let log = Arc::new(Log::default());
         let connections = Connections::default();
         let (mut task, conn) = Task::new(&log);
-        let registry = connections.registry().clone();
         let other = conn.clone();
-        let registers = thread::spawn(move || other.register(&registry));
+        let registry = connections.clone();
+        let registers = thread::spawn(move || registry.insert(&other));
         task.io = None;
         registers.join().unwrap();
         assert!(connections.is_empty());

@@ -22,7 +22,7 @@ use std::fmt;
 /// assert!(ConnState::Hijacked.is_terminal());
 /// assert!(!ConnState::Idle.is_terminal());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnState {
     /// The connection has been accepted and has sent nothing yet.
     ///

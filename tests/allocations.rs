@@ -26,7 +26,7 @@ fn serve(instrumented: bool) -> DuplexStream {
     let (client, server) = tokio::io::duplex(1 << 16);
     let service = hyper::service::service_fn(handle_incoming);
     if instrumented {
-        let io = ConnIo::accepted(server, Address::Unknown, Address::Unknown, ());
+        let io = ConnIo::new(server, Address::Unknown, Address::Unknown, ());
         let service = ConnStateLayer::for_conn(io.conn()).layer(service);
         tokio::spawn(async move {
             let _ = new_builder().serve_connection_with_upgrades(TokioIo::new(io), service).await;
@@ -136,7 +136,7 @@ async fn counted() {
     // A connection: its handle, and what the hook is kept in.
     let (_client, server) = tokio::io::duplex(8);
     let region = Region::new(ALLOCATOR);
-    let io = ConnIo::accepted(server, Address::Unknown, Address::Unknown, ());
+    let io = ConnIo::new(server, Address::Unknown, Address::Unknown, ());
     let change = region.change();
     assert!(change.allocations <= 2, "{change:?}");
     assert!(change.bytes_allocated <= 512, "{change:?}");

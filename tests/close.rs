@@ -391,7 +391,7 @@ fn from_other_threads() {
 #[tokio::test]
 async fn close_finds_the_task_that_a_connection_moved_to() {
     let (mut client, stream) = tokio::io::duplex(1024);
-    let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, ());
+    let io = ConnIo::new(stream, Address::Unknown, Address::Unknown, ());
     let conn = io.conn().clone();
     let service = ConnStateLayer::for_conn(&conn).layer(service_fn(|_: Request<Incoming>| async {
         pending::<Result<Response<String>, Infallible>>().await

@@ -49,7 +49,7 @@ async fn counts_snapshot_and_get() {
         assert_eq!(entry.requests, 1);
         assert_eq!(entry.remote_addr.to_string(), idle.name());
         assert_eq!(entry.local_addr.socket_addr(), Some(server.addr));
-        assert_eq!(entry.since, idle.conn().state_since());
+        assert_eq!(entry.state_since, idle.conn().state_since());
 
         let id = active.conn().id();
         assert_eq!(connections.get(id), Some(active.conn()));
@@ -105,7 +105,7 @@ async fn close_idle_and_close_all() {
 async fn a_registry_of_ones_own() {
     let connections = Connections::new();
     let (_client, stream) = tokio::io::duplex(8);
-    let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, ());
+    let io = ConnIo::new(stream, Address::Unknown, Address::Unknown, ());
     assert!(connections.insert(io.conn()));
     assert!(!connections.insert(io.conn()));
     assert_eq!(connections.len(), 1);
@@ -116,7 +116,7 @@ async fn a_registry_of_ones_own() {
     assert!(!connections.insert(&conn));
     let late = Connections::new();
     let (_client, stream) = tokio::io::duplex(8);
-    let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, ());
+    let io = ConnIo::new(stream, Address::Unknown, Address::Unknown, ());
     let conn = io.conn().clone();
     drop(io);
     late.insert(&conn);
@@ -137,7 +137,7 @@ async fn a_registry_of_ones_own() {
 async fn into_inner_leaves() {
     let connections = Connections::new();
     let (_client, stream) = tokio::io::duplex(8);
-    let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, ());
+    let io = ConnIo::new(stream, Address::Unknown, Address::Unknown, ());
     connections.insert(io.conn());
     let conn = io.conn().clone();
     let _stream = io.into_inner();
@@ -150,7 +150,7 @@ async fn a_hundred_thousand() {
     let connections = Connections::new();
     let mut streams = Vec::new();
     for _ in 0..100_000 {
-        let io = ConnIo::accepted(tokio::io::empty(), Address::Unknown, Address::Unknown, ());
+        let io = ConnIo::new(tokio::io::empty(), Address::Unknown, Address::Unknown, ());
         connections.insert(io.conn());
         streams.push(io);
     }

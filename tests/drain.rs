@@ -318,7 +318,7 @@ async fn without_end() {
 #[tokio::test]
 async fn a_write_that_ends_a_drained_connection_wakes() {
     let (mut client, stream) = tokio::io::duplex(1024);
-    let mut io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, ());
+    let mut io = ConnIo::new(stream, Address::Unknown, Address::Unknown, ());
     let conn = io.conn().clone();
     let connections = Connections::new();
     connections.insert(&conn);

@@ -192,7 +192,7 @@ async fn accept_is_cancelled() {
 
 fn duplex(recorder: &Recorder) -> (tokio::io::DuplexStream, ConnIo<tokio::io::DuplexStream>) {
     let (client, server) = tokio::io::duplex(1024);
-    (client, ConnIo::accepted(server, Address::Unknown, Address::Unknown, recorder.clone()))
+    (client, ConnIo::new(server, Address::Unknown, Address::Unknown, recorder.clone()))
 }
 
 /// Taking the stream out is a hijack, from wherever the connection is.
@@ -279,7 +279,7 @@ async fn the_socket_is_closed_first() {
         counted.fetch_add(1, Ordering::Relaxed);
     };
     let stream = Stream(dropped);
-    let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, hook);
+    let io = ConnIo::new(stream, Address::Unknown, Address::Unknown, hook);
     drop(io);
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 }
@@ -294,7 +294,7 @@ async fn a_client_that_is_gone_as_soon_as_it_is_answered() {
     {
         let (mut client, stream) = tokio::io::duplex(1024);
         let recorder = Recorder::default();
-        let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, recorder.clone());
+        let io = ConnIo::new(stream, Address::Unknown, Address::Unknown, recorder.clone());
         let service =
             ConnStateLayer::for_conn(io.conn()).layer(service_fn(async |_: Request<Incoming>| {
                 Ok::<_, Infallible>(Response::new("hello".to_owned()))

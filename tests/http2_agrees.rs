@@ -86,7 +86,7 @@ impl Pair {
     fn open() -> Self {
         let recorder = Recorder::default();
         let (client_io, server_io) = tokio::io::duplex(1 << 20);
-        let io = ConnIo::accepted(server_io, Address::Unknown, Address::Unknown, recorder.clone());
+        let io = ConnIo::new(server_io, Address::Unknown, Address::Unknown, recorder.clone());
         let conn = io.conn().clone();
         let mut client = Box::pin(client::Builder::new().handshake(client_io));
         let mut server = Box::pin(server::handshake(io));

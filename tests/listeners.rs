@@ -143,7 +143,7 @@ async fn hooks_in_order() {
     let shared: Arc<dyn Hook> = Arc::new(named("third"));
     let hook = (named("first"), Some(named("second")), shared, ());
     let (_client, server) = tokio::io::duplex(8);
-    drop(ConnIo::accepted(server, Address::Unknown, Address::Unknown, hook));
+    drop(ConnIo::new(server, Address::Unknown, Address::Unknown, hook));
     let expected = ["first new", "second new", "third new", "first closed", "second closed"];
     assert_eq!(calls.lock().unwrap()[..5], expected);
     assert_eq!(calls.lock().unwrap().len(), 6);

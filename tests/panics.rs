@@ -118,7 +118,7 @@ fn in_drop_while_a_handlers_panic_unwinds() {
             use tokio::io::AsyncWriteExt;
 
             let (mut client, server) = tokio::io::duplex(1024);
-            let io = ConnIo::accepted(server, Address::Unknown, Address::Unknown, hook);
+            let io = ConnIo::new(server, Address::Unknown, Address::Unknown, hook);
             let conn = io.conn().clone();
             client.write_all(b"GET /panic HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
             support::server::serve_connection(&support::server::new_builder(), io, &conn).await;
@@ -169,7 +169,7 @@ fn a_payload_that_always_panics() {
         }
     };
     let io = catch_unwind(AssertUnwindSafe(|| {
-        ConnIo::accepted(stream, Address::Unknown, Address::Unknown, hook)
+        ConnIo::new(stream, Address::Unknown, Address::Unknown, hook)
     }));
     let Ok(io) = io.map_err(std::mem::forget) else { panic!("a hook's panic came through") };
     let conn = io.conn().clone();

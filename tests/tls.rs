@@ -102,7 +102,7 @@ async fn a_stream_of_a_foreign_loop() {
     let mut client = TcpStream::connect(addr).await.unwrap();
     let (tcp, remote_addr) = listener.accept().await.unwrap();
     let name = remote_addr.to_string();
-    let handshake = Handshake::accepted(tcp, remote_addr, addr, recorder.clone());
+    let handshake = Handshake::new(tcp, remote_addr, addr, recorder.clone());
     assert_eq!(handshake.get_ref().peer_addr().unwrap(), remote_addr);
     let mut io = handshake.into_io();
     client.write_all(b"x").await.unwrap();

@@ -134,7 +134,7 @@ fn nanoseconds(f: impl FnOnce()) -> f64 {
 fn registry(case: Case, connections: usize) {
     let registry = Connections::new();
     let accept = || {
-        let io = ConnIo::accepted(tokio::io::empty(), Address::Unknown, Address::Unknown, count);
+        let io = ConnIo::new(tokio::io::empty(), Address::Unknown, Address::Unknown, count);
         registry.insert(io.conn());
         io
     };

@@ -93,7 +93,7 @@ impl Stack {
                 served(spawn(io, ShellLayer(shared).layer(service_fn(hello)))).await;
             }
             Self::Foreign => {
-                let io = ConnIo::accepted(script, Address::Unknown, Address::Unknown, ());
+                let io = ConnIo::new(script, Address::Unknown, Address::Unknown, ());
                 let layer = ConnStateLayer::for_conn(io.conn());
                 served(spawn(io, layer.layer(service_fn(hello)))).await;
             }

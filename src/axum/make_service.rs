@@ -4,13 +4,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
-use std::task::{self, Context, Poll};
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -18,8 +17,10 @@ use tower_service::Service;
 use super::provide_socket_addr;
 use crate::Conn;
 use crate::layer::body::ConnStateBody;
-use crate::layer::guard::{RequestBodyGuard, ResponseGuard, Unwinding, mark_told};
+use crate::layer::future::ConnStateFuture;
+use crate::layer::guard::{RequestBodyGuard, ResponseGuard, mark_tracked};
 use crate::layer::request_body::RequestBody;
+use crate::layer::unwinding::record_panic;
 
 /// Adds [`into_make_service_with_conn_state`] to routers and other axum
 /// services.
@@ -96,7 +97,7 @@ impl<S> RouterService<S> {
     fn provide<B>(&self, request: &mut http::Request<B>) {
         provide_socket_addr(&self.conn, request);
         request.extensions_mut().insert(ConnectInfo(self.conn.clone()));
-        mark_told(request);
+        mark_tracked(request);
     }
 }
 
@@ -119,10 +120,8 @@ where
         if let Some(guard) = RequestBodyGuard::begin(&self.conn, &request) {
             request = request.map(|body| Body::new(RequestBody::new(body, Some(guard))));
         }
-        let unwinding = Unwinding::begin(&guard);
-        let inner = self.inner.call(request);
-        unwinding.end();
-        RouterFuture { inner, guard }
+        let inner = record_panic(&guard, || self.inner.call(request));
+        RouterFuture { inner: ConnStateFuture::new(inner, guard) }
     }
 }
 
@@ -151,8 +150,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct RouterFuture<F> {
         #[pin]
-        inner: F,
-        guard: Option<ResponseGuard>,
+        inner: ConnStateFuture<F>,
     }
 }
 
@@ -163,22 +161,8 @@ where
     type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let unwinding = Unwinding::begin(this.guard);
-        let poll = this.inner.poll(cx);
-        unwinding.end();
-        let result = task::ready!(poll);
-        let Some(mut guard) = this.guard.take() else {
-            return Poll::Ready(result);
-        };
-        Poll::Ready(result.map(|response| {
-            guard.answered(&response);
-            // Nothing of an empty body is left to wait for, and a box saved.
-            if response.body().is_end_stream() {
-                return response;
-            }
-            response.map(|body| Body::new(ConnStateBody::new(body, Some(guard))))
-        }))
+        let poll = self.project().inner.poll(cx);
+        poll.map_ok(|response| response.map(ConnStateBody::into_axum))
     }
 }
 

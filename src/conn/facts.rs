@@ -28,8 +28,8 @@ impl Conn {
     /// Takes a fact from the connection's own task. Returns whether that task
     /// is to be polled once more.
     #[inline]
-    pub(crate) fn tell(&self, fact: Fact) -> bool {
-        match self.take(fact) {
+    pub(crate) fn record(&self, fact: Fact) -> bool {
+        match self.apply(fact) {
             Effect::Wake => true,
             Effect::LayerMissing => {
                 diagnostics::layer_missing(self);
@@ -50,7 +50,7 @@ impl Conn {
     /// called for it before, or the connection is over.
     #[inline]
     pub(crate) fn request_began(&self, request: Request) -> Option<Exchange> {
-        match self.take(Fact::RequestBegan(request)) {
+        match self.apply(Fact::RequestBegan(request)) {
             Effect::Begun(exchange) => {
                 self.count_request();
                 Some(exchange)
@@ -67,7 +67,7 @@ impl Conn {
 
     #[inline]
     pub(crate) fn response_ended(&self, exchange: Exchange, response: Response) {
-        if self.take(Fact::ResponseEnded { exchange, response }) == Effect::Wake {
+        if self.apply(Fact::ResponseEnded { exchange, response }) == Effect::Wake {
             self.wake();
         }
     }
@@ -75,7 +75,7 @@ impl Conn {
     /// The end of the current request's body will be told.
     #[cfg(feature = "axum")]
     pub(crate) fn request_body_followed(&self) -> Option<Exchange> {
-        match self.take(Fact::RequestBodyFollowed) {
+        match self.apply(Fact::RequestBodyFollowed) {
             Effect::Begun(exchange) => Some(exchange),
             _ => None,
         }
@@ -83,13 +83,13 @@ impl Conn {
 
     #[cfg(feature = "axum")]
     pub(crate) fn request_body_ended(&self, exchange: Exchange, read_to_end: bool) {
-        self.tell_from_anywhere(Fact::RequestBodyEnded { exchange, read_to_end });
+        self.apply_and_wake(Fact::RequestBodyEnded { exchange, read_to_end });
     }
 
     /// Takes a fact that may come from any thread, and wakes the connection's
     /// tasks if they are to be polled. Returns whether they are.
-    pub(super) fn tell_from_anywhere(&self, fact: Fact) -> bool {
-        let wake = self.take(fact) == Effect::Wake;
+    pub(super) fn apply_and_wake(&self, fact: Fact) -> bool {
+        let wake = self.apply(fact) == Effect::Wake;
         if wake {
             self.wake();
         }
@@ -125,7 +125,7 @@ impl Conn {
     /// acquire of the one before: whoever reports next, on whichever thread,
     /// does so after all that the last hook call did.
     #[inline(always)]
-    fn take(&self, fact: Fact) -> Effect {
+    fn apply(&self, fact: Fact) -> Effect {
         let word = &self.0.tracker;
         let mut before = word.load(Ordering::Acquire);
         loop {
@@ -178,7 +178,7 @@ impl Conn {
         self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
         call_hook(&*self.0.hook, self, state);
         if state == ConnState::Hijacked {
-            self.0.turned.notify_waiters();
+            self.0.changed.notify_waiters();
         }
         self.reported(state)
     }
@@ -211,27 +211,27 @@ impl Conn {
             return;
         }
         fence(Ordering::SeqCst);
-        if let Some(registry) = self.0.registry.get() {
+        if let Some(observer) = self.0.observer.get() {
             if self.state() == ConnState::Hijacked {
-                registry.had_work_until(now());
+                observer.had_work_until(now());
             }
-            registry.remove(self);
+            observer.removed(self);
         }
-        self.0.turned.notify_waiters();
+        self.0.changed.notify_waiters();
         // From here on nothing keeps the connection's tasks alive. Last,
         // because dropping a waker runs code that is not ours.
         let wakers = std::mem::take(&mut *self.wakers());
         drop(wakers);
     }
 
-    /// The connection is about to be closed: tells the registry until when it
+    /// The connection is about to be closed: says until when it
     /// had work. Before it can be seen there as closed, or be missed.
     #[cold]
     fn note_work(&self, now: Instant) {
-        let Some(registry) = self.0.registry.get() else { return };
+        let Some(observer) = self.0.observer.get() else { return };
         match self.state_and_since() {
-            (ConnState::Active, _) => registry.had_work_until(now),
-            (ConnState::Idle, since) => registry.had_work_until(since),
+            (ConnState::Active, _) => observer.had_work_until(now),
+            (ConnState::Idle, since) => observer.had_work_until(since),
             _ => {}
         }
     }

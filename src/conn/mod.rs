@@ -1,25 +1,27 @@
 //! The handle to one connection.
 
+mod ending;
 mod facts;
+mod id;
 mod state_since;
+mod values;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::pin::pin;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub use self::id::ConnId;
 use self::state_since::AtomicStateSince;
-use crate::connections::Registry;
 use crate::hook::Hook;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use crate::sync::{Mutex, MutexGuard};
-use crate::tracker::{Fact, Tracker};
-use crate::{Address, CloseReason, ConnState, Protocol};
+use crate::tracker::Tracker;
+use crate::{Address, ConnState, Protocol};
 
 /// A handle to one connection: who it is, and what it is doing.
 ///
@@ -78,8 +80,21 @@ struct Inner {
     done: AtomicBool,
     /// Notified when `done` is set, when the connection is hijacked and when
     /// it is to be drained.
-    turned: Notify,
-    registry: OnceLock<Arc<Registry>>,
+    changed: Notify,
+    observer: OnceLock<Arc<dyn ConnObserver>>,
+}
+
+/// Who follows a connection from outside: the registry that it is in. A
+/// connection knows no more of it than this.
+pub(crate) trait ConnObserver: Send + Sync + 'static {
+    /// The connection has come.
+    fn added(&self, conn: &Conn);
+
+    /// The connection, which is about to be gone, had work until then.
+    fn had_work_until(&self, end: Instant);
+
+    /// The connection is gone; may be called twice.
+    fn removed(&self, conn: &Conn);
 }
 
 /// The side of a stream that a task waits for.
@@ -90,12 +105,12 @@ pub(crate) enum Side {
 }
 
 impl Conn {
-    /// Registers a connection, and reports it as `New`.
-    pub(crate) fn accepted(
+    /// Tracks a connection that was just accepted, and reports it as `New`.
+    pub(crate) fn new(
         remote_addr: Address,
         local_addr: Address,
         hook: Arc<dyn Hook>,
-        registry: Option<&Arc<Registry>>,
+        observer: Option<Arc<dyn ConnObserver>>,
     ) -> Self {
         let mut tracker = Tracker::new();
         let report = tracker.start_report();
@@ -112,29 +127,29 @@ impl Conn {
             failure: OnceLock::new(),
             wakers: Mutex::new([None, None]),
             done: AtomicBool::new(false),
-            turned: Notify::new(),
-            registry: OnceLock::new(),
+            changed: Notify::new(),
+            observer: OnceLock::new(),
         }));
-        if let Some(registry) = registry {
-            conn.register(registry);
+        if let Some(observer) = observer {
+            conn.set_observer(observer);
         }
         report.into_iter().for_each(|state| conn.report(state));
         conn
     }
 
-    /// Adds the connection to a registry, which it leaves by itself. `false`
-    /// if it is in another one already.
-    pub(crate) fn register(&self, registry: &Arc<Registry>) -> bool {
-        if self.0.registry.set(registry.clone()).is_err() {
+    /// Adds the connection to whom its end has to be said. `false`, and
+    /// nothing else, if there is somebody already.
+    pub(crate) fn set_observer(&self, observer: Arc<dyn ConnObserver>) -> bool {
+        if self.0.observer.set(observer.clone()).is_err() {
             return false;
         }
-        registry.insert(self);
+        observer.added(self);
         // It may have ended in between. Of two threads that each write one
         // thing and look at the other's, one has to see it: the fence here and
         // that in `finish` see to that.
         fence(Ordering::SeqCst);
         if self.is_done() {
-            registry.remove(self);
+            observer.removed(self);
         }
         true
     }
@@ -189,155 +204,6 @@ impl Conn {
     pub fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
     }
-
-    /// Keeps a value with the connection, and returns the value of this type
-    /// that it replaces.
-    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
-        self.values().insert(value)
-    }
-
-    /// A clone of the value of this type.
-    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.values().get::<T>().cloned()
-    }
-
-    /// Takes the value of this type away.
-    pub fn remove<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.values().remove::<T>()
-    }
-
-    fn values(&self) -> MutexGuard<'_, http::Extensions> {
-        // What a value's own clone or drop leaves behind is its own business.
-        self.0.values.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === ending ===
-
-impl Conn {
-    /// Closes the connection: from a hook, a handler or anywhere.
-    ///
-    /// It ends in [`Closed`](ConnState::Closed) soon, whatever it was waiting
-    /// for: a silent client, one that does not read, a handler, a TLS
-    /// handshake. Its task, which is woken for that, does the closing; a task
-    /// that blocks its thread closes nothing until it stops blocking.
-    ///
-    /// - A connection that is New or Idle is closed in good order: what has
-    ///   been written reaches the client. So a hook that calls `close` when it
-    ///   hears of Idle never cuts a response short (but for hyper's
-    ///   `pipeline_flush(true)`, where Idle comes before the bytes are out).
-    ///   Where the client does not close its side, the socket stays open for
-    ///   another half second, as in Go, so that bytes that are still under way
-    ///   to the server do not make the system throw those away that are under
-    ///   way to the client. (That takes a tokio runtime with a timer.)
-    /// - A connection that is Active is broken off. To end it after the
-    ///   answer, answer with `Connection: close`.
-    /// - A hijacked stream's reads and writes fail from then on.
-    ///
-    /// hyper leaves its stream alone while it answers the first of pipelined
-    /// requests under `pipeline_flush(true)`: in a loop of your own such a
-    /// connection is closed when it uses its stream again.
-    ///
-    /// Closing a connection that is gone does nothing.
-    pub fn close(&self) {
-        self.close_for(CloseReason::ClosedByProgram);
-    }
-
-    fn close_for(&self, reason: CloseReason) {
-        self.tell_from_anywhere(Fact::Close(reason));
-        self.0.turned.notify_waiters();
-    }
-
-    /// Closes the connection if it is idle. Returns whether it was.
-    pub(crate) fn close_if_idle(&self) -> bool {
-        self.tell_from_anywhere(Fact::CloseIfIdle)
-    }
-
-    /// Resolves when the program closes the connection.
-    #[cfg(feature = "serve")]
-    pub(crate) async fn until_closing(&self) {
-        self.turned_until(|| self.closing().is_some()).await;
-    }
-
-    /// Closes the connection at the deadline of a graceful shutdown.
-    pub(crate) fn close_by_force(&self) {
-        self.close_for(CloseReason::ShutdownForced);
-    }
-
-    /// Closes the connection as soon as it has nothing to do.
-    pub(crate) fn drain(&self) {
-        self.tell_from_anywhere(Fact::Drain);
-        self.0.turned.notify_waiters();
-    }
-
-    /// Why the connection ended; `None` while its stream is there.
-    ///
-    /// It is known when [`Closed`](ConnState::Closed) is reported. A hijacked
-    /// connection has it when its new owner has dropped the stream.
-    pub fn close_reason(&self) -> Option<CloseReason> {
-        self.tracker().reason(self.0.failure.get().copied())
-    }
-
-    /// Resolves when the stream is really gone and its end has been reported,
-    /// at once if it is already.
-    ///
-    /// A hijacked connection's stream is gone when its new owner drops it:
-    /// what Go has no event for. A stream that was taken out with
-    /// [`ConnIo::into_inner`](crate::ConnIo::into_inner) is out of sight, and
-    /// counts as gone from then on.
-    pub async fn closed(&self) {
-        self.turned_until(|| self.is_done()).await;
-    }
-
-    /// Resolves when the connection is to be drained: the server shuts down
-    /// gracefully. Never if that does not happen.
-    ///
-    /// For the owners of hijacked connections, which nobody else can tell to
-    /// come to an end:
-    ///
-    /// ```
-    /// # async fn next_message() -> Option<()> { None }
-    /// async fn serve_websocket(conn: hyper_connstate::Conn) {
-    ///     loop {
-    ///         tokio::select! {
-    ///             Some(message) = next_message() => { /* … */ }
-    ///             () = conn.draining() => break,
-    ///             else => break,
-    ///         }
-    ///     }
-    /// }
-    /// ```
-    pub async fn draining(&self) {
-        self.turned_until(|| self.is_draining()).await;
-    }
-
-    /// Whether the connection is to be drained; see [`draining`](Self::draining).
-    pub fn is_draining(&self) -> bool {
-        self.tracker().is_draining()
-    }
-
-    /// Resolves when there is nothing to wait for in a graceful shutdown.
-    pub(crate) async fn done_or_hijacked(&self) {
-        self.turned_until(|| self.is_done() || self.state() == ConnState::Hijacked).await;
-    }
-
-    async fn turned_until(&self, condition: impl Fn() -> bool) {
-        let mut turned = pin!(self.0.turned.notified());
-        loop {
-            // Enlisted before the condition is looked at, so that a turn in
-            // between is not missed.
-            turned.as_mut().enable();
-            if condition() {
-                return;
-            }
-            turned.as_mut().await;
-            turned.set(self.0.turned.notified());
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.0.done.load(Ordering::Acquire)
-    }
 }
 
 impl PartialEq for Conn {
@@ -371,28 +237,4 @@ impl fmt::Debug for Conn {
 /// A clock that tests can pause.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// A number that no other connection of this process has, counted from 1 in
-/// the order in which connections were accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(u64);
-
-impl ConnId {
-    fn next() -> Self {
-        // Taken once a connection, never on the way of a request.
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for ConnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
 }

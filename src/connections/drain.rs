@@ -16,7 +16,7 @@ const FORCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Drain {
     connections: Connections,
-    deadline: Duration,
+    timeout: Duration,
     wait_for_hijacked: bool,
 }
 
@@ -27,18 +27,18 @@ pub struct Drain {
 pub struct Drained {
     /// How many came to an end by themselves or as soon as they were done.
     pub drained: usize,
-    /// How many were closed by force at the deadline.
+    /// How many were closed by force at the timeout.
     pub forced: usize,
     /// How many hijacked ones are left.
     pub hijacked: usize,
 }
 
 impl Drain {
-    pub(crate) fn new(connections: Connections, deadline: Duration) -> Self {
-        Self { connections, deadline, wait_for_hijacked: false }
+    pub(crate) fn new(connections: Connections, timeout: Duration) -> Self {
+        Self { connections, timeout, wait_for_hijacked: false }
     }
 
-    /// Waits for hijacked connections too, until the deadline. They are told
+    /// Waits for hijacked connections too, until the timeout. They are told
     /// through [`Conn::draining`], and are not closed.
     pub fn wait_for_hijacked(mut self, wait: bool) -> Self {
         self.wait_for_hijacked = wait;
@@ -46,11 +46,11 @@ impl Drain {
     }
 
     async fn run(self) -> Drained {
-        let Self { connections, deadline, wait_for_hijacked } = self;
+        let Self { connections, timeout, wait_for_hijacked } = self;
         connections.start_draining();
 
         let mut drain = Vec::new();
-        let in_time = tokio::time::timeout(deadline, async {
+        let in_time = tokio::time::timeout(timeout, async {
             let mut seen = std::collections::HashSet::new();
             loop {
                 let conns = connections

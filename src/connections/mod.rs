@@ -2,18 +2,20 @@
 
 pub(crate) mod drain;
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+mod idle;
+mod registry;
+mod snapshot;
 
-use tokio::sync::Notify;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use self::drain::Drain;
-use crate::conn::now;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard};
-use crate::{Address, Conn, ConnId, ConnState, Protocol};
+use self::registry::{Registry, SHARDS};
+pub use self::snapshot::{ConnSnapshot, StateCounts};
+use crate::conn::ConnObserver;
+use crate::sync::atomic::Ordering;
+use crate::{Conn, ConnId};
 
 /// The live connections of a listener, hijacked ones included.
 ///
@@ -47,47 +49,6 @@ use crate::{Address, Conn, ConnId, ConnState, Protocol};
 #[derive(Clone, Default)]
 pub struct Connections(Arc<Registry>);
 
-/// How many connections are in which state: [`Connections::counts`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StateCounts {
-    /// Accepted, and nothing was read yet.
-    pub new: usize,
-    /// With a request under way.
-    pub active: usize,
-    /// Waiting for a request.
-    pub idle: usize,
-    /// Passed to someone else, whose stream is still there.
-    pub hijacked: usize,
-}
-
-impl StateCounts {
-    /// All of them.
-    pub const fn total(&self) -> usize {
-        self.new + self.active + self.idle + self.hijacked
-    }
-}
-
-/// What a connection was doing at one moment: [`Connections::snapshot`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ConnSnapshot {
-    /// [`Conn::id`].
-    pub id: ConnId,
-    /// [`Conn::remote_addr`].
-    pub remote_addr: Address,
-    /// [`Conn::local_addr`].
-    pub local_addr: Address,
-    /// [`Conn::state`].
-    pub state: ConnState,
-    /// [`Conn::state_since`].
-    pub since: Instant,
-    /// [`Conn::protocol`].
-    pub protocol: Protocol,
-    /// [`Conn::requests`].
-    pub requests: u64,
-}
-
 impl Connections {
     /// A registry for connections that come from no instrumented listener;
     /// they are added with [`insert`](Self::insert).
@@ -96,12 +57,12 @@ impl Connections {
     }
 
     /// Adds a connection that was accepted elsewhere, with
-    /// [`ConnIo::accepted`](crate::ConnIo::accepted). It leaves by itself.
+    /// [`ConnIo::new`](crate::ConnIo::new). It leaves by itself.
     ///
     /// Returns `false`, and does nothing, if the connection is in a registry
     /// already: those of an instrumented listener are.
     pub fn insert(&self, conn: &Conn) -> bool {
-        conn.register(&self.0)
+        conn.set_observer(self.0.clone())
     }
 
     /// How many there are, hijacked ones included.
@@ -112,37 +73,6 @@ impl Connections {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// How many are in which state. Looks at each connection.
-    pub fn counts(&self) -> StateCounts {
-        let mut counts = StateCounts::default();
-        self.for_each(|conn| match conn.state() {
-            ConnState::New => counts.new += 1,
-            ConnState::Active => counts.active += 1,
-            ConnState::Idle => counts.idle += 1,
-            ConnState::Hijacked => counts.hijacked += 1,
-            ConnState::Closed => {}
-        });
-        counts
-    }
-
-    /// What each connection is doing, in no particular order.
-    pub fn snapshot(&self) -> Vec<ConnSnapshot> {
-        let mut snapshot = Vec::with_capacity(self.len());
-        self.for_each(|conn| {
-            let (state, since) = conn.state_and_since();
-            snapshot.push(ConnSnapshot {
-                id: conn.id(),
-                remote_addr: conn.remote_addr().clone(),
-                local_addr: conn.local_addr().clone(),
-                state,
-                since,
-                protocol: conn.protocol(),
-                requests: conn.requests(),
-            });
-        });
-        snapshot
     }
 
     /// The connection with this id, while it lives.
@@ -170,7 +100,7 @@ impl Connections {
         self.iter().map(|conn| conn.close()).count()
     }
 
-    /// Lets the connections come to an end, for at most as long as `deadline`.
+    /// Lets the connections come to an end, for at most as long as `timeout`.
     ///
     /// - Those that have sent nothing yet and those that are idle are closed
     ///   at once, those that come later too.
@@ -180,11 +110,11 @@ impl Connections {
     ///   last open stream ends.
     /// - Hijacked ones are told ([`Conn::draining`]) and left to their owners,
     ///   or waited for: [`Drain::wait_for_hijacked`].
-    /// - At the deadline, those that are left are closed by force, but for
+    /// - When the time is up, those that are left are closed by force, but for
     ///   hijacked ones.
     ///
     /// Stop accepting first. A client that keeps sending requests cannot hold
-    /// it up beyond the deadline, nor one that never reads.
+    /// it up beyond that, nor one that never reads.
     ///
     /// It begins when the returned value is awaited, and takes a tokio
     /// runtime with a timer.
@@ -197,41 +127,13 @@ impl Connections {
     /// println!("{drained}");
     /// # }
     /// ```
-    pub fn drain(&self, deadline: Duration) -> Drain {
-        Drain::new(self.clone(), deadline)
+    pub fn drain(&self, timeout: Duration) -> Drain {
+        Drain::new(self.clone(), timeout)
     }
 
-    /// Resolves when no connection has had work for `duration`: neither a
-    /// request under way nor a new owner. For daemons that exit when unused.
-    ///
-    /// Connections that are new or idle have no work. The time before the
-    /// first one counts from when the registry was made. Needs a tokio runtime
-    /// with a timer.
-    pub async fn idle_for(&self, duration: Duration) {
-        loop {
-            let now = now();
-            let mut last_work = None;
-            self.for_each(|conn| match conn.state_and_since() {
-                // A connection with work at this moment keeps this from
-                // resolving before `duration` has passed from now.
-                (ConnState::Active | ConnState::Hijacked, _) => last_work = Some(now),
-                (ConnState::Idle, since) => last_work = last_work.max(Some(since)),
-                (ConnState::New | ConnState::Closed, _) => {}
-            });
-            // Read after them: one that is closed meanwhile has told by then.
-            let last_work = self.0.last_work().max(last_work.unwrap_or(self.0.created_at));
-            let Some(until) = last_work.checked_add(duration) else {
-                return std::future::pending().await;
-            };
-            if until <= now {
-                return;
-            }
-            tokio::time::sleep_until(until.into()).await;
-        }
-    }
-
-    pub(crate) fn registry(&self) -> &Arc<Registry> {
-        &self.0
+    /// Whom connections have to say that they come and go.
+    pub(crate) fn observer(&self) -> Arc<dyn ConnObserver> {
+        self.0.clone()
     }
 
     /// From now on connections are drained as they come.
@@ -256,82 +158,5 @@ impl Connections {
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connections").field("counts", &self.counts()).finish_non_exhaustive()
-    }
-}
-
-/// In parts, so that connections which come and go on different threads seldom
-/// meet.
-// (Which part a connection is in depends on its id, and a model has to do the
-// same thing each time.)
-const SHARDS: usize = if cfg!(loom_models) { 1 } else { 16 };
-
-type Shard = HashMap<ConnId, Conn>;
-
-pub(crate) struct Registry {
-    shards: [Mutex<Shard>; SHARDS],
-    len: AtomicUsize,
-    draining: AtomicBool,
-    created_at: Instant,
-    /// When the last of the connections that are gone had work, in nanoseconds
-    /// from `created_at`.
-    last_work: AtomicU64,
-    gone: Notify,
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self {
-            shards: Default::default(),
-            len: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
-            created_at: now(),
-            last_work: AtomicU64::new(0),
-            gone: Notify::new(),
-        }
-    }
-}
-
-impl Registry {
-    pub(crate) fn insert(&self, conn: &Conn) {
-        let mut shard = self.shard(conn.id());
-        shard.insert(conn.id(), conn.clone());
-        self.len.fetch_add(1, Ordering::AcqRel);
-        drop(shard);
-        // Either this sees that draining has started, or the drain, which
-        // looks at the connections after that, sees this one.
-        if self.draining.load(Ordering::SeqCst) {
-            conn.drain();
-        }
-    }
-
-    /// The connection is gone; may be called twice.
-    pub(crate) fn remove(&self, conn: &Conn) {
-        let mut shard = self.shard(conn.id());
-        let removed = shard.remove(&conn.id());
-        if removed.is_some() {
-            self.len.fetch_sub(1, Ordering::AcqRel);
-        }
-        drop(shard);
-        drop(removed);
-        self.gone.notify_waiters();
-    }
-
-    /// A connection that is about to be gone had work until then.
-    pub(crate) fn had_work_until(&self, end: Instant) {
-        let since = end.saturating_duration_since(self.created_at);
-        let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-        self.last_work.fetch_max(nanoseconds, Ordering::AcqRel);
-    }
-
-    fn last_work(&self) -> Instant {
-        self.created_at + Duration::from_nanos(self.last_work.load(Ordering::Acquire))
-    }
-
-    fn shard(&self, id: ConnId) -> MutexGuard<'_, Shard> {
-        self.lock(id.get() as usize % SHARDS)
-    }
-
-    fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

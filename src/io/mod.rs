@@ -36,7 +36,7 @@ pin_project! {
     ///
     /// A [`InstrumentedListener`](crate::InstrumentedListener) hands these
     /// out. For a stream that came from elsewhere there is
-    /// [`ConnIo::accepted`].
+    /// [`ConnIo::new`].
     pub struct ConnIo<T> {
         // Dropped first: a connection is reported as closed once its socket is.
         #[pin]
@@ -54,7 +54,7 @@ impl<T> ConnIo<T> {
     /// For a server over in-memory streams, or an accept loop that cannot be
     /// given an [`InstrumentedListener`](crate::InstrumentedListener). Call it
     /// right after accepting; where a TLS handshake comes first, use
-    /// [`Handshake::accepted`](crate::Handshake::accepted).
+    /// [`Handshake::new`](crate::Handshake::new).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -63,7 +63,7 @@ impl<T> ConnIo<T> {
     ///
     /// let (_client, server) = tokio::io::duplex(1024);
     /// let hook = |conn: &Conn, state: ConnState| println!("{}: {state}", conn.id());
-    /// let io = ConnIo::accepted(server, Address::Unknown, Address::Unknown, hook);
+    /// let io = ConnIo::new(server, Address::Unknown, Address::Unknown, hook);
     ///
     /// let conn = io.conn().clone();
     /// assert_eq!(conn.state(), ConnState::New);
@@ -71,17 +71,17 @@ impl<T> ConnIo<T> {
     /// assert_eq!(conn.state(), ConnState::Closed);
     /// # }
     /// ```
-    pub fn accepted(
+    pub fn new(
         stream: T,
         remote_addr: impl Into<Address>,
         local_addr: impl Into<Address>,
         hook: impl Hook,
     ) -> Self {
-        let conn = Conn::accepted(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
-        Self::new(stream, Sensor::new(conn))
+        let conn = Conn::new(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
+        Self::with_sensor(stream, Sensor::new(conn))
     }
 
-    pub(crate) fn new(stream: T, sensor: Sensor) -> Self {
+    pub(crate) fn with_sensor(stream: T, sensor: Sensor) -> Self {
         Self { stream, sensor, linger: None }
     }
 
@@ -110,7 +110,7 @@ impl<T> ConnIo<T> {
     /// active), unless it was hijacked before.
     pub fn into_inner(self) -> T {
         let Self { stream, sensor, .. } = self;
-        sensor.tell(Fact::Taken);
+        sensor.record(Fact::Detached);
         stream
     }
 }
@@ -136,8 +136,8 @@ impl<T: AsyncRead> AsyncRead for ConnIo<T> {
         let this = self.project();
         match this.sensor.used(Side::Read, cx) {
             None => {}
-            Some(Closing::Gently) => return Poll::Ready(Ok(())),
-            Some(Closing::Abruptly) => return Poll::Ready(Err(closed())),
+            Some(Closing::Graceful) => return Poll::Ready(Ok(())),
+            Some(Closing::Abort) => return Poll::Ready(Err(closed())),
         }
         let room = buf.remaining();
         let before = buf.filled().len();
@@ -146,7 +146,7 @@ impl<T: AsyncRead> AsyncRead for ConnIo<T> {
             Poll::Pending => this.sensor.read_pending(cx),
             Poll::Ready(Ok(())) => match &buf.filled()[before..] {
                 [] if room == 0 => {}
-                [] => this.sensor.tell(Fact::ReadClosed),
+                [] => this.sensor.record(Fact::ReadClosed),
                 bytes => this.sensor.read(bytes, cx),
             },
             Poll::Ready(Err(error)) => this.sensor.read_failed(error.kind()),
@@ -205,7 +205,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
         let mut this = self.project();
         let closing = this.sensor.used(Side::Write, cx);
         this.sensor.waits(Side::Write, cx);
-        this.sensor.tell(Fact::ShutDown);
+        this.sensor.record(Fact::ShutDown);
         if this.linger.is_none() {
             let mut shutdown = || this.stream.as_mut().poll_shutdown(cx);
             match closing {
@@ -219,7 +219,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
         // The system drops what is under way to a client when it gets more
         // bytes for a socket that is closed, or closes one with bytes unread.
         let linger = this.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        if closing != Some(Closing::Gently) || linger.as_mut().poll(cx).is_ready() {
+        if closing != Some(Closing::Graceful) || linger.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
         let mut scrap = [0; 4096];
@@ -243,11 +243,11 @@ fn write<R>(
 ) -> Poll<io::Result<R>> {
     match closing {
         None => poll(),
-        Some(Closing::Gently) => match poll() {
+        Some(Closing::Graceful) => match poll() {
             Poll::Pending => Poll::Ready(Err(closed())),
             ready => ready,
         },
-        Some(Closing::Abruptly) => Poll::Ready(Err(closed())),
+        Some(Closing::Abort) => Poll::Ready(Err(closed())),
     }
 }
 

@@ -25,22 +25,22 @@ impl Sensor {
         &self.conn
     }
 
-    pub(crate) fn tell(&self, fact: Fact) {
-        self.conn.tell(fact);
+    pub(crate) fn record(&self, fact: Fact) {
+        self.conn.record(fact);
     }
 
     /// A read failed.
     #[cold]
     pub(crate) fn read_failed(&self, kind: io::ErrorKind) {
         self.conn.failed(kind);
-        self.tell(Fact::ReadFailed(kind));
+        self.record(Fact::ReadFailed(kind));
     }
 
     /// A write or a flush failed.
     #[cold]
     pub(crate) fn write_failed(&self, kind: io::ErrorKind) {
         self.conn.failed(kind);
-        self.tell(Fact::WriteFailed(kind));
+        self.record(Fact::WriteFailed(kind));
     }
 
     /// Whether anything was written.
@@ -79,14 +79,17 @@ impl Sensor {
         if self.conn.tracker().is_undisturbed() {
             return None;
         }
-        self.tell(Fact::Used);
+        self.record(Fact::Used);
         self.conn.closing()
     }
 
     #[inline]
     pub(crate) fn read(&mut self, bytes: &[u8], cx: &Context<'_>) {
-        let wake =
-            if self.wire.is_plain() { self.conn.tell(Fact::Read) } else { self.follow_read(bytes) };
+        let wake = if self.wire.needs_no_parsing() {
+            self.conn.record(Fact::Read)
+        } else {
+            self.follow_read(bytes)
+        };
         if wake {
             cx.waker().wake_by_ref();
         }
@@ -95,14 +98,14 @@ impl Sensor {
     fn follow_read(&mut self, bytes: &[u8]) -> bool {
         let Self { conn, wire, .. } = self;
         let mut wake = false;
-        wire.read(bytes, |fact| wake |= conn.tell(fact));
+        wire.read(bytes, |fact| wake |= conn.record(fact));
         wake
     }
 
     #[inline]
     pub(crate) fn read_pending(&mut self, cx: &Context<'_>) {
         self.waits(Side::Read, cx);
-        if self.conn.tell(Fact::ReadPending) {
+        if self.conn.record(Fact::ReadPending) {
             cx.waker().wake_by_ref();
         }
     }
@@ -130,9 +133,9 @@ impl Sensor {
     fn written<'a>(&mut self, bufs: impl IntoIterator<Item = &'a [u8]>, length: usize) -> bool {
         if length == 0 {
             false
-        } else if self.wire.is_plain() {
-            self.wire.written_plain();
-            self.conn.tell(Fact::Written)
+        } else if self.wire.needs_no_parsing() {
+            self.wire.written_unparsed();
+            self.conn.record(Fact::Written)
         } else {
             self.follow_written(bufs, length)
         }
@@ -150,7 +153,7 @@ impl Sensor {
             // not believed.
             let taken = &buf[..length.min(buf.len())];
             length -= taken.len();
-            wire.written(taken, |fact| wake |= conn.tell(fact));
+            wire.written(taken, |fact| wake |= conn.record(fact));
             if length == 0 {
                 break;
             }
@@ -160,9 +163,9 @@ impl Sensor {
 
     #[inline]
     pub(crate) fn flushed(&mut self, cx: &Context<'_>) {
-        let wake = if self.wire.is_plain() {
+        let wake = if self.wire.needs_no_parsing() {
             let bytes = self.wire.take_unflushed();
-            self.conn.tell(Fact::Flushed { bytes })
+            self.conn.record(Fact::Flushed { bytes })
         } else {
             self.follow_flushed()
         };
@@ -173,12 +176,12 @@ impl Sensor {
 
     #[inline]
     fn follow_flushed(&mut self) -> bool {
-        self.wire.flushed().is_some_and(|fact| self.conn.tell(fact))
+        self.wire.flushed().is_some_and(|fact| self.conn.record(fact))
     }
 }
 
 impl Drop for Sensor {
     fn drop(&mut self) {
-        self.tell(Fact::Gone);
+        self.record(Fact::Dropped);
     }
 }

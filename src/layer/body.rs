@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::layer::guard::{ResponseGuard, Unwinding};
+use crate::layer::guard::ResponseGuard;
+use crate::layer::unwinding::record_panic;
 
 pin_project! {
     /// A response body that tells its connection when it is over: when it has
@@ -27,6 +28,19 @@ impl<B> ConnStateBody<B> {
     pub(crate) fn new(inner: B, guard: Option<ResponseGuard>) -> Self {
         Self { inner, guard }
     }
+
+    /// The body of an axum response. One that is over already has nothing to
+    /// wait for, which saves a box.
+    #[cfg(feature = "axum")]
+    pub(crate) fn into_axum(self) -> axum::body::Body
+    where
+        B: Body<Data = axum::body::Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+    {
+        if self.guard.is_none() || self.inner.is_end_stream() {
+            return axum::body::Body::new(self.inner);
+        }
+        axum::body::Body::new(self)
+    }
 }
 
 impl<B: Body> Body for ConnStateBody<B> {
@@ -38,10 +52,7 @@ impl<B: Body> Body for ConnStateBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let unwinding = Unwinding::begin(this.guard);
-        let poll = this.inner.poll_frame(cx);
-        unwinding.end();
-        let frame = ready!(poll);
+        let frame = ready!(record_panic(this.guard, || this.inner.poll_frame(cx)));
         if !matches!(frame, Some(Ok(_))) {
             drop(this.guard.take());
         }

@@ -9,7 +9,8 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use crate::layer::body::ConnStateBody;
-use crate::layer::guard::{ResponseGuard, Unwinding};
+use crate::layer::guard::ResponseGuard;
+use crate::layer::unwinding::record_panic;
 
 pin_project! {
     /// Waits for a response, and keeps its request open until it is over.
@@ -38,10 +39,7 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let unwinding = Unwinding::begin(this.guard);
-        let poll = this.inner.poll(cx);
-        unwinding.end();
-        let result = ready!(poll);
+        let result = ready!(record_panic(this.guard, || this.inner.poll(cx)));
         let mut guard = this.guard.take();
         Poll::Ready(result.map(|response| {
             if let Some(guard) = &mut guard {

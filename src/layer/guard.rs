@@ -7,7 +7,7 @@ use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
 use crate::Conn;
-use crate::tracker::{self, Exchange, Fact};
+use crate::tracker::{self, Exchange};
 
 /// In a request's extensions: a layer has told of this request, and those
 /// further in need not.
@@ -15,14 +15,14 @@ use crate::tracker::{self, Exchange, Fact};
 /// Only layers that found their connection there leave it: in extensions that
 /// are empty it would take an allocation. HTTP/1 does not depend on it.
 #[derive(Clone, Copy)]
-struct Told;
+struct Tracked;
 
-pub(crate) fn is_told<B>(request: &Request<B>) -> bool {
-    request.extensions().get::<Told>().is_some()
+pub(crate) fn is_tracked<B>(request: &Request<B>) -> bool {
+    request.extensions().get::<Tracked>().is_some()
 }
 
-pub(crate) fn mark_told<B>(request: &mut Request<B>) {
-    request.extensions_mut().insert(Told);
+pub(crate) fn mark_tracked<B>(request: &mut Request<B>) {
+    request.extensions_mut().insert(Tracked);
 }
 
 /// Lives as long as the response does; its drop says that it is over.
@@ -45,6 +45,10 @@ enum Upgradable {
 }
 
 impl ResponseGuard {
+    pub(crate) fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
     /// A request has reached the layer. `None` if its end need not be told:
     /// HTTP/2 is followed on the wire, and another layer may have told of the
     /// request already.
@@ -79,33 +83,6 @@ impl ResponseGuard {
                 Upgradable::Connect => response.status().is_success(),
             },
         };
-    }
-}
-
-/// Held while a handler is called, or it or its response body polled. A panic
-/// that passes through is told of before it goes on, because the stream may be
-/// dropped before the response's guard is.
-#[must_use]
-pub(crate) struct Unwinding<'a>(Option<&'a Conn>);
-
-impl<'a> Unwinding<'a> {
-    #[inline]
-    pub(crate) fn begin(guard: &'a Option<ResponseGuard>) -> Self {
-        Self(guard.as_ref().map(|guard| &guard.conn))
-    }
-
-    /// The call has come back.
-    #[inline]
-    pub(crate) fn end(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Unwinding<'_> {
-    fn drop(&mut self) {
-        if let Some(conn) = self.0 {
-            conn.tell(Fact::HandlerPanicked);
-        }
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod guard;
 #[cfg(feature = "axum")]
 pub(crate) mod request_body;
 pub(crate) mod service;
+pub(crate) mod unwinding;
 
 use tower_layer::Layer;
 

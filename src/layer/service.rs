@@ -10,7 +10,8 @@ use crate::Conn;
 use crate::diagnostics;
 use crate::layer::body::ConnStateBody;
 use crate::layer::future::ConnStateFuture;
-use crate::layer::guard::{ResponseGuard, Unwinding, is_told, mark_told};
+use crate::layer::guard::{ResponseGuard, is_tracked, mark_tracked};
+use crate::layer::unwinding::record_panic;
 
 /// Tells a connection when requests begin and responses are over; made by
 /// [`ConnStateLayer`](crate::ConnStateLayer).
@@ -45,7 +46,7 @@ impl<S> ConnStateService<S> {
 
     #[inline]
     fn begin<B: Body>(&self, request: &mut Request<B>) -> Option<ResponseGuard> {
-        if !request.extensions().is_empty() && is_told(request) {
+        if !request.extensions().is_empty() && is_tracked(request) {
             return None;
         }
         match &self.conn {
@@ -60,7 +61,7 @@ impl<S> ConnStateService<S> {
             diagnostics::conn_missing();
             return None;
         };
-        mark_told(request);
+        mark_tracked(request);
         #[cfg(feature = "axum")]
         crate::axum::provide_socket_addr(&conn, request);
         ResponseGuard::begin(&conn, request)
@@ -92,9 +93,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let guard = self.begin(&mut request);
-        let unwinding = Unwinding::begin(&guard);
-        let inner = self.inner.call(request);
-        unwinding.end();
+        let inner = record_panic(&guard, || self.inner.call(request));
         ConnStateFuture::new(inner, guard)
     }
 }
@@ -112,9 +111,7 @@ where
     #[inline]
     fn call(&self, mut request: Request<ReqBody>) -> Self::Future {
         let guard = self.begin(&mut request);
-        let unwinding = Unwinding::begin(&guard);
-        let inner = self.inner.call(request);
-        unwinding.end();
+        let inner = record_panic(&guard, || self.inner.call(request));
         ConnStateFuture::new(inner, guard)
     }
 }

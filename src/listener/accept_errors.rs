@@ -12,23 +12,23 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an accept error says about the next try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outlook {
+enum AcceptError {
     /// One connection was lost before it was accepted; the next is fine.
-    Next,
+    Transient,
     /// Something has run out that will be there again.
-    Later,
+    Exhausted,
     /// The listener is of no use any more.
-    Never,
+    Fatal,
 }
 
-impl Outlook {
+impl AcceptError {
     fn of(error: &io::Error) -> Self {
         use io::ErrorKind::*;
         match error.kind() {
             ConnectionRefused | ConnectionAborted | ConnectionReset | Interrupted | WouldBlock
-            | TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown => Self::Next,
-            OutOfMemory => Self::Later,
-            _ => error.raw_os_error().map_or(Self::Never, Self::of_os_error),
+            | TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown => Self::Transient,
+            OutOfMemory => Self::Exhausted,
+            _ => error.raw_os_error().map_or(Self::Fatal, Self::of_os_error),
         }
     }
 
@@ -37,11 +37,13 @@ impl Outlook {
     #[cfg(unix)]
     fn of_os_error(code: i32) -> Self {
         match code {
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Self::Later,
-            libc::EPROTO | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::EOPNOTSUPP => Self::Next,
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Self::Exhausted,
+            libc::EPROTO | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::EOPNOTSUPP => {
+                Self::Transient
+            }
             #[cfg(target_os = "linux")]
-            libc::ENONET => Self::Next,
-            _ => Self::Never,
+            libc::ENONET => Self::Transient,
+            _ => Self::Fatal,
         }
     }
 
@@ -50,8 +52,8 @@ impl Outlook {
         const WSAEMFILE: i32 = 10024;
         const WSAENOBUFS: i32 = 10055;
         match code {
-            WSAEMFILE | WSAENOBUFS => Self::Later,
-            _ => Self::Never,
+            WSAEMFILE | WSAENOBUFS => Self::Exhausted,
+            _ => Self::Fatal,
         }
     }
 }
@@ -78,15 +80,15 @@ pub(crate) async fn accept<L: Accept>(
             Ok(accepted) => return Ok(accepted),
             Err(error) => error,
         };
-        match Outlook::of(&error) {
+        match AcceptError::of(&error) {
             // A listener may have many of these at once; others have their turn.
-            Outlook::Next => tokio::task::yield_now().await,
-            Outlook::Later => {
+            AcceptError::Transient => tokio::task::yield_now().await,
+            AcceptError::Exhausted => {
                 diagnostics::accept_failed(&error, pause);
                 let _ = tokio::time::timeout(pause, room).await;
                 pause = LAST_PAUSE.min(pause * 2);
             }
-            Outlook::Never => return Err(error),
+            AcceptError::Fatal => return Err(error),
         }
     }
 }
@@ -113,25 +115,25 @@ mod tests {
 
     #[test]
     fn errors_by_kind() {
-        let of = |kind: io::ErrorKind| Outlook::of(&kind.into());
-        assert_eq!(of(io::ErrorKind::ConnectionAborted), Outlook::Next);
-        assert_eq!(of(io::ErrorKind::OutOfMemory), Outlook::Later);
-        assert_eq!(of(io::ErrorKind::NotConnected), Outlook::Never);
-        assert_eq!(of(io::ErrorKind::Other), Outlook::Never);
+        let of = |kind: io::ErrorKind| AcceptError::of(&kind.into());
+        assert_eq!(of(io::ErrorKind::ConnectionAborted), AcceptError::Transient);
+        assert_eq!(of(io::ErrorKind::OutOfMemory), AcceptError::Exhausted);
+        assert_eq!(of(io::ErrorKind::NotConnected), AcceptError::Fatal);
+        assert_eq!(of(io::ErrorKind::Other), AcceptError::Fatal);
     }
 
     #[cfg(unix)]
     #[test]
     fn errors_of_the_system() {
-        let of = |code| Outlook::of(&io::Error::from_raw_os_error(code));
+        let of = |code| AcceptError::of(&io::Error::from_raw_os_error(code));
         for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
-            assert_eq!(of(code), Outlook::Later, "{code}");
+            assert_eq!(of(code), AcceptError::Exhausted, "{code}");
         }
         for code in [libc::ECONNABORTED, libc::EPROTO, libc::EHOSTUNREACH, libc::ENETDOWN] {
-            assert_eq!(of(code), Outlook::Next, "{code}");
+            assert_eq!(of(code), AcceptError::Transient, "{code}");
         }
         for code in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK] {
-            assert_eq!(of(code), Outlook::Never, "{code}");
+            assert_eq!(of(code), AcceptError::Fatal, "{code}");
         }
     }
 }

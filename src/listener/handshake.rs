@@ -58,20 +58,20 @@ impl<T> Handshake<T> {
     /// Begins with a stream that was accepted elsewhere, and reports its
     /// connection as [`New`](crate::ConnState::New).
     ///
-    /// Where there is no handshake to come, use [`ConnIo::accepted`].
-    pub fn accepted(
+    /// Where there is no handshake to come, use [`ConnIo::new`].
+    pub fn new(
         stream: T,
         remote_addr: impl Into<Address>,
         local_addr: impl Into<Address>,
         hook: impl Hook,
     ) -> Self {
-        let conn = Conn::accepted(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
-        Self::new(stream, conn)
+        let conn = Conn::new(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
+        Self::begin(stream, conn)
     }
 
-    pub(crate) fn new(stream: T, conn: Conn) -> Self {
+    pub(crate) fn begin(stream: T, conn: Conn) -> Self {
         let sensor = Sensor::new(conn);
-        sensor.tell(Fact::HandshakeBegan);
+        sensor.record(Fact::HandshakeBegan);
         Self { stream, sensor }
     }
 
@@ -115,14 +115,14 @@ impl<T> Handshake<T> {
             })
             .await?
         };
-        sensor.tell(Fact::HandshakeDone);
-        Ok(ConnIo::new(stream, sensor))
+        sensor.record(Fact::HandshakeDone);
+        Ok(ConnIo::with_sensor(stream, sensor))
     }
 
     /// Goes on without a handshake: the stream itself speaks HTTP.
     pub fn into_io(self) -> ConnIo<T> {
-        self.sensor.tell(Fact::HandshakeDone);
-        ConnIo::new(self.stream, self.sensor)
+        self.sensor.record(Fact::HandshakeDone);
+        ConnIo::with_sensor(self.stream, self.sensor)
     }
 }
 

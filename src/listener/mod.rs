@@ -201,13 +201,13 @@ impl<L: Accept> InstrumentedListener<L> {
     pub(crate) fn register(&self, stream: L::Io, remote_addr: Address) -> Handshake<L::Io> {
         let local_addr = self.listener.connection_local_addr(&stream);
         let local_addr = local_addr.map_or(Address::Unknown, Into::into);
-        let conn = Conn::accepted(
+        let conn = Conn::new(
             remote_addr,
             local_addr,
             self.hook.clone(),
-            Some(self.connections.registry()),
+            Some(self.connections.observer()),
         );
-        Handshake::new(stream, conn)
+        Handshake::begin(stream, conn)
     }
 }
 

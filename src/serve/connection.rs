@@ -87,7 +87,7 @@ where
 /// and that it is to be drained.
 async fn drive(conn: &Conn, mut http: Pin<&mut impl Graceful>) -> Result<(), BoxError> {
     let mut draining = false;
-    conn.tell(Fact::Owned);
+    conn.record(Fact::Managed);
     let result = poll_fn(|cx| {
         // While hyper-util finds out which protocol it is, it would give up a
         // request whose first bytes are there.
@@ -99,12 +99,12 @@ async fn drive(conn: &Conn, mut http: Pin<&mut impl Graceful>) -> Result<(), Box
         }
         let poll = http.as_mut().poll(cx);
         if poll.is_pending() {
-            if conn.tell(Fact::Waiting) {
+            if conn.record(Fact::PollEnded) {
                 cx.waker().wake_by_ref();
             }
             // As a rule hyper has been told by its stream. But there are times
             // when it does not touch it.
-            if conn.closing() == Some(Closing::Abruptly) {
+            if conn.closing() == Some(Closing::Abort) {
                 return Poll::Ready(Err("the program has closed the connection".into()));
             }
         }
@@ -114,7 +114,7 @@ async fn drive(conn: &Conn, mut http: Pin<&mut impl Graceful>) -> Result<(), Box
     if let Err(error) = &result {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
             if error.is_parse() {
-                conn.tell(Fact::ProtocolError);
+                conn.record(Fact::ProtocolError);
             }
         }
     }

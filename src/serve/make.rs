@@ -18,6 +18,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// gives one.
 ///
 /// It is implemented for both; `Kind` only keeps the two apart and is inferred.
+/// Sealed: its methods may change.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a tower service of `Request<Incoming>` nor a make-service of \
                `Conn`",
@@ -26,7 +27,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
     note = "for axum, `Router` needs its state (`with_state`), and goes best as \
             `app.into_make_service_with_conn_state()`"
 )]
-pub trait MakeConnService<Kind>: Send + 'static {
+pub trait MakeConnService<Kind>: sealed::Sealed<Kind> + Send + 'static {
     /// The body of responses.
     #[doc(hidden)]
     type Body: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
@@ -48,6 +49,12 @@ pub trait MakeConnService<Kind>: Send + 'static {
     fn for_conn(&mut self, conn: &Conn) -> Self::Future;
 }
 
+mod sealed {
+    pub trait Sealed<Kind> {}
+    impl<S> Sealed<super::kind::Service> for S {}
+    impl<M, S> Sealed<super::kind::MakeService<S>> for M {}
+}
+
 /// The kinds of what [`serve`](fn@crate::serve) can serve.
 pub mod kind {
     /// A tower service.
@@ -58,10 +65,10 @@ pub mod kind {
     pub struct MakeService<S>(std::marker::PhantomData<S>);
 }
 
-/// A tower service whose requests and responses are told of.
-type Told<S> = ConnStateService<TowerToHyperService<S>>;
+/// A tower service whose requests and responses are tracked.
+type TrackedService<S> = ConnStateService<TowerToHyperService<S>>;
 
-fn told<S>(conn: &Conn, service: S) -> Told<S> {
+fn tracked<S>(conn: &Conn, service: S) -> TrackedService<S> {
     // Outside of everything, what waits for the service to be ready included.
     tower_layer::Layer::layer(&ConnStateLayer::for_conn(conn), TowerToHyperService::new(service))
 }
@@ -74,11 +81,11 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     type Body = crate::ConnStateBody<B>;
-    type Service = Told<S>;
-    type Future = std::future::Ready<Result<Told<S>, BoxError>>;
+    type Service = TrackedService<S>;
+    type Future = std::future::Ready<Result<TrackedService<S>, BoxError>>;
 
     fn for_conn(&mut self, conn: &Conn) -> Self::Future {
-        std::future::ready(Ok(told(conn, self.clone())))
+        std::future::ready(Ok(tracked(conn, self.clone())))
     }
 }
 
@@ -92,8 +99,9 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     type Body = crate::ConnStateBody<B>;
-    type Service = Told<S>;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Told<S>, BoxError>> + Send>>;
+    type Service = TrackedService<S>;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<TrackedService<S>, BoxError>> + Send>>;
 
     fn for_conn(&mut self, conn: &Conn) -> Self::Future {
         let mut make = self.clone();
@@ -102,7 +110,7 @@ where
         Box::pin(async move {
             std::future::poll_fn(|cx| make.poll_ready(cx)).await.map_err(Into::into)?;
             let service = make.call(conn.clone()).await.map_err(Into::into)?;
-            Ok(told(&conn, service))
+            Ok(tracked(&conn, service))
         })
     }
 }

@@ -5,9 +5,9 @@ mod make;
 mod tls;
 
 pub use make::{MakeConnService, kind};
-pub use tls::NoTls;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
+pub use tls::{NoTls, Transport};
 
 use std::convert::Infallible;
 use std::fmt;
@@ -23,12 +23,11 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::connection::Server;
-use self::tls::Transport;
 use crate::{Accept, Drained, InstrumentedListener};
 
 /// How long a graceful shutdown takes at most, unless it is set: short of the
 /// 30 seconds after which Kubernetes kills.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves the connections of a listener: an accept loop around hyper-util's
 /// [`auto::Builder`](Builder), for HTTP/1, HTTP/2, upgrades and extended
@@ -133,7 +132,7 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     /// them.
     ///
     /// It takes 20 seconds at most: see
-    /// [`drain_deadline`](ServeWithShutdown::drain_deadline).
+    /// [`drain_timeout`](ServeWithShutdown::drain_timeout).
     ///
     /// # Errors
     ///
@@ -143,12 +142,7 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        ServeWithShutdown {
-            serve: self,
-            signal,
-            deadline: DRAIN_DEADLINE,
-            wait_for_hijacked: false,
-        }
+        ServeWithShutdown { serve: self, signal, timeout: DRAIN_TIMEOUT, wait_for_hijacked: false }
     }
 }
 
@@ -187,8 +181,8 @@ impl<L, M, K> Serve<L, M, K> {
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 impl<L, M, K> Serve<L, M, K, Tls> {
     /// How long a TLS handshake may take; ten seconds unless it is set.
-    pub fn handshake_deadline(mut self, deadline: Duration) -> Self {
-        self.transport.set_deadline(deadline);
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.transport.set_timeout(timeout);
         self
     }
 }
@@ -252,15 +246,15 @@ impl<L: fmt::Debug, M, K, T> fmt::Debug for Serve<L, M, K, T> {
 pub struct ServeWithShutdown<L, M, K, T, F> {
     serve: Serve<L, M, K, T>,
     signal: F,
-    deadline: Duration,
+    timeout: Duration,
     wait_for_hijacked: bool,
 }
 
 impl<L, M, K, T, F> ServeWithShutdown<L, M, K, T, F> {
     /// How long the connections may take to come to an end before they are
     /// closed by force; 20 seconds unless it is set.
-    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -285,12 +279,12 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { serve, signal, deadline, wait_for_hijacked } = self;
+        let Self { serve, signal, timeout, wait_for_hijacked } = self;
         let connections = serve.listener.connections();
         Box::pin(async move {
             let listener = serve.run(signal).await?;
             drop(listener);
-            Ok(connections.drain(deadline).wait_for_hijacked(wait_for_hijacked).await)
+            Ok(connections.drain(timeout).wait_for_hijacked(wait_for_hijacked).await)
         })
     }
 }
@@ -299,7 +293,7 @@ impl<L: fmt::Debug, M, K, T, F> fmt::Debug for ServeWithShutdown<L, M, K, T, F> 
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServeWithShutdown")
             .field("serve", &self.serve)
-            .field("deadline", &self.deadline)
+            .field("timeout", &self.timeout)
             .field("wait_for_hijacked", &self.wait_for_hijacked)
             .finish_non_exhaustive()
     }

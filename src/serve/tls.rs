@@ -6,16 +6,30 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{ConnIo, Handshake};
 
-/// Makes of an accepted stream what speaks HTTP.
-pub trait Transport<S>: Send + Sync + 'static {
-    /// What speaks HTTP.
+/// Turns an accepted stream into one that speaks HTTP: [`NoTls`]
+#[cfg_attr(feature = "tls", doc = "or [`Tls`].")]
+#[cfg_attr(not(feature = "tls"), doc = "or `Tls`.")]
+///
+/// Sealed: its methods may change. For another TLS library, accept with
+/// [`Handshake`] in a loop of your own.
+pub trait Transport<S>: sealed::Sealed + Send + Sync + 'static {
+    /// The stream that speaks HTTP.
+    #[doc(hidden)]
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Runs the handshake; `None` if it did not complete.
+    #[doc(hidden)]
     fn handshake(
         &self,
         handshake: Handshake<S>,
     ) -> impl Future<Output = Option<ConnIo<Self::Io>>> + Send;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::NoTls {}
+    #[cfg(feature = "tls")]
+    impl Sealed for super::Tls {}
 }
 
 /// No TLS: connections speak HTTP from the start.
@@ -54,22 +68,22 @@ mod rustls {
     use super::Transport;
     use crate::{ConnIo, Handshake, diagnostics};
 
-    const DEADLINE: Duration = Duration::from_secs(10);
+    const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// TLS with rustls.
     #[derive(Clone)]
     pub struct Tls {
         acceptor: TlsAcceptor,
-        deadline: Duration,
+        timeout: Duration,
     }
 
     impl Tls {
         pub(in crate::serve) fn new(acceptor: TlsAcceptor) -> Self {
-            Self { acceptor, deadline: DEADLINE }
+            Self { acceptor, timeout: HANDSHAKE_TIMEOUT }
         }
 
-        pub(in crate::serve) fn set_deadline(&mut self, deadline: Duration) {
-            self.deadline = deadline;
+        pub(in crate::serve) fn set_timeout(&mut self, timeout: Duration) {
+            self.timeout = timeout;
         }
     }
 
@@ -82,7 +96,7 @@ mod rustls {
         async fn handshake(&self, handshake: Handshake<S>) -> Option<ConnIo<TlsStream<S>>> {
             let conn = handshake.conn().clone();
             let complete = handshake.complete(|stream| self.acceptor.accept(stream));
-            match tokio::time::timeout(self.deadline, complete).await {
+            match tokio::time::timeout(self.timeout, complete).await {
                 Ok(Ok(io)) => return Some(io),
                 Ok(Err(error)) => diagnostics::handshake_failed(&conn, &error),
                 Err(elapsed) => diagnostics::handshake_failed(&conn, &elapsed),
@@ -93,7 +107,7 @@ mod rustls {
 
     impl fmt::Debug for Tls {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.debug_struct("Tls").field("deadline", &self.deadline).finish_non_exhaustive()
+            f.debug_struct("Tls").field("timeout", &self.timeout).finish_non_exhaustive()
         }
     }
 }

@@ -64,12 +64,12 @@ pub(crate) enum Fact {
     /// It is done.
     HandshakeDone,
     /// The connection's future belongs to this crate, which will tell when it
-    /// waits ([`Fact::Waiting`]).
+    /// waits ([`Fact::PollEnded`]).
     #[cfg_attr(not(feature = "serve"), allow(dead_code))]
-    Owned,
+    Managed,
     /// The connection's future was polled, and waits.
     #[cfg_attr(not(feature = "serve"), allow(dead_code))]
-    Waiting,
+    PollEnded,
 
     /// The program wants the connection closed.
     Close(CloseReason),
@@ -79,9 +79,9 @@ pub(crate) enum Fact {
     Drain,
 
     /// The stream was taken out of the instrumentation.
-    Taken,
+    Detached,
     /// The stream was dropped.
-    Gone,
+    Dropped,
 }
 
 /// What the layer knows of a request when it begins.

@@ -16,11 +16,11 @@
 //!
 //! So after the flush the task is woken once ([`Effect::Wake`]), and a read
 //! that is asked for after it shows that the connection has been kept
-//! ([`Stage::Settling`]), whatever that read finds, the end of the file
+//! ([`Stage::Answered`]), whatever that read finds, the end of the file
 //! included. Where the request's body may have been left unread that first read
 //! may be the attempt to drain it, and it takes one more. Where the connection's
 //! future is this crate's own (`serve`), the end of that very poll shows it
-//! ([`Fact::Waiting`](super::Fact::Waiting)), and no extra poll is needed.
+//! ([`Fact::PollEnded`](super::Fact::PollEnded)), and no extra poll is needed.
 //!
 //! Once a connection has been kept, it is known that the server keeps
 //! connections, and for a plain request (no body, HTTP/1.1, no `Connection:
@@ -35,12 +35,12 @@ impl Tracker {
     pub(super) fn read(&mut self) -> Effect {
         match self.word.stage() {
             // More of the same request.
-            Stage::Between if self.word.is(ConnState::Active) => {}
-            Stage::Between => self.go_active(),
+            Stage::BetweenRequests if self.word.is(ConnState::Active) => {}
+            Stage::BetweenRequests => self.enter_active(),
             // More of the request that was answered, as far as can be told.
-            Stage::Settling if self.word.has(Flag::MaybeUnread) => {}
-            Stage::Settling => return self.went_on(),
-            Stage::Serving | Stage::HandOver => {}
+            Stage::Answered if self.word.has(Flag::BodyMaybeUnread) => {}
+            Stage::Answered => return self.next_request_began(),
+            Stage::Serving | Stage::HandingOver => {}
         }
         Effect::None
     }
@@ -51,40 +51,42 @@ impl Tracker {
     pub(super) fn written(&mut self) -> Effect {
         match self.word.stage() {
             // Without a layer the answer itself tells (`Answering`).
-            Stage::Between if self.word.has(Flag::Layered) && !self.word.is(ConnState::New) => {
-                self.word.put(Flag::Refused, true);
+            Stage::BetweenRequests
+                if self.word.has(Flag::LayerCalled) && !self.word.is(ConnState::New) =>
+            {
+                self.word.put(Flag::RejectedByHyper, true);
                 Effect::None
             }
             // hyper went on, and refuses what it had read together with the
             // request before: as in Go that was served, and the next did not
             // begin.
-            Stage::Settling => {
-                self.word.put(Flag::Refused, true);
-                self.settled()
+            Stage::Answered => {
+                self.word.put(Flag::RejectedByHyper, true);
+                self.kept_alive()
             }
-            Stage::Between | Stage::Serving | Stage::HandOver => Effect::None,
+            Stage::BetweenRequests | Stage::Serving | Stage::HandingOver => Effect::None,
         }
     }
 
     #[inline]
     pub(super) fn read_pending(&mut self) -> Effect {
-        if !self.word.at(Stage::Settling) {
+        if !self.word.at(Stage::Answered) {
             return Effect::None;
         }
-        if !self.word.has(Flag::MaybeUnread) {
-            return self.settled();
+        if !self.word.has(Flag::BodyMaybeUnread) {
+            return self.kept_alive();
         }
-        self.word.put(Flag::MaybeUnread, false);
+        self.word.put(Flag::BodyMaybeUnread, false);
         // The end of this very poll will tell.
-        if self.word.has(Flag::Owned) { Effect::None } else { Effect::Wake }
+        if self.word.has(Flag::Managed) { Effect::None } else { Effect::Wake }
     }
 
     /// A read found that there will be nothing more.
     pub(super) fn read_ended(&mut self, reason: Reason) -> Effect {
         // Asked for after the answer, so the connection was kept; the client
         // was only gone before the task came to look.
-        let effect = if self.word.at(Stage::Settling) && !self.word.has(Flag::MaybeUnread) {
-            self.settled()
+        let effect = if self.word.at(Stage::Answered) && !self.word.has(Flag::BodyMaybeUnread) {
+            self.kept_alive()
         } else {
             Effect::None
         };
@@ -95,8 +97,8 @@ impl Tracker {
     /// A poll of the connection's future is over, and it did not shut down.
     #[inline]
     pub(super) fn waiting(&mut self) -> Effect {
-        if self.word.at(Stage::Settling) && !self.word.has(Flag::MaybeUnread) {
-            return self.settled();
+        if self.word.at(Stage::Answered) && !self.word.has(Flag::BodyMaybeUnread) {
+            return self.kept_alive();
         }
         Effect::None
     }
@@ -107,52 +109,52 @@ impl Tracker {
             return Effect::None;
         }
         if bytes {
-            self.word.put(Flag::Flushed, true);
+            self.word.put(Flag::AnswerFlushed, true);
         }
-        if !self.word.has(Flag::Flushed) || !self.is_over() {
+        if !self.word.has(Flag::AnswerFlushed) || !self.is_over() {
             return Effect::None;
         }
-        let unread = self.word.has(Flag::MaybeUnread);
+        let unread = self.word.has(Flag::BodyMaybeUnread);
         if self.word.has(Flag::Upgraded) {
-            self.word.set_stage(Stage::HandOver);
+            self.word.set_stage(Stage::HandingOver);
             Effect::None
-        } else if self.word.has(Flag::Ending) {
-            self.word.set_stage(Stage::Between);
+        } else if self.word.has(Flag::NoNextRequest) {
+            self.word.set_stage(Stage::BetweenRequests);
             Effect::None
-        } else if self.word.has(Flag::Kept) && self.word.has(Flag::MayPersist) && !unread {
-            self.settled()
+        } else if self.word.has(Flag::KeptAlive) && self.word.has(Flag::MayPersist) && !unread {
+            self.kept_alive()
         } else {
-            self.word.set_stage(Stage::Settling);
-            if self.word.has(Flag::Owned) && !unread { Effect::None } else { Effect::Wake }
+            self.word.set_stage(Stage::Answered);
+            if self.word.has(Flag::Managed) && !unread { Effect::None } else { Effect::Wake }
         }
     }
 
     #[inline]
     pub(super) fn request_began(&mut self, request: Request) -> Effect {
         match self.word.stage() {
-            Stage::Between => self.go_active(),
+            Stage::BetweenRequests => self.enter_active(),
             // hyper reads no request before it has answered the one before,
             // so this is a second layer around the same one.
             Stage::Serving if self.word.has(Flag::ResponseOpen) => return Effect::None,
             // The stream is not hyper's any more.
             Stage::Serving if self.word.has(Flag::Upgraded) => return Effect::None,
-            Stage::HandOver => return Effect::None,
+            Stage::HandingOver => return Effect::None,
             // hyper went on to the next request (it was already in the
             // buffer), which shows that it keeps the connection.
-            Stage::Serving | Stage::Settling => {
-                let _ = self.went_on();
+            Stage::Serving | Stage::Answered => {
+                let _ = self.next_request_began();
             }
         }
-        self.word.put(Flag::Layered, true);
+        self.word.put(Flag::LayerCalled, true);
         // hyper goes on to no request after one that it refuses.
-        self.word.put(Flag::Refused, false);
+        self.word.put(Flag::RejectedByHyper, false);
         self.word.set_stage(Stage::Serving);
         self.word.put(Flag::ResponseOpen, true);
         self.word.put(Flag::RequestBodyOpen, false);
-        self.word.put(Flag::MaybeUnread, request.has_body);
+        self.word.put(Flag::BodyMaybeUnread, request.has_body);
         self.word.put(Flag::MayPersist, request.may_persist);
         self.word.put(Flag::Upgraded, false);
-        self.word.put(Flag::Flushed, false);
+        self.word.put(Flag::AnswerFlushed, false);
         Effect::Begun(self.word.next_exchange())
     }
 
@@ -173,25 +175,29 @@ impl Tracker {
     pub(super) fn part_ended(&self) -> Effect {
         // If this happened outside of the connection's task and the answer is
         // in the socket already, then nothing else would make hyper flush.
-        if self.word.has(Flag::Flushed) && self.is_over() { Effect::Wake } else { Effect::None }
+        if self.word.has(Flag::AnswerFlushed) && self.is_over() {
+            Effect::Wake
+        } else {
+            Effect::None
+        }
     }
 
     /// The connection was kept after an answer.
     #[inline]
-    fn settled(&mut self) -> Effect {
-        self.word.put(Flag::Kept, true);
-        self.word.set_stage(Stage::Between);
+    fn kept_alive(&mut self) -> Effect {
+        self.word.put(Flag::KeptAlive, true);
+        self.word.set_stage(Stage::BetweenRequests);
         if self.word.has_reason() {
             // A panic that was caught further out, and answered.
-            self.absolve(Reason::HandlerPanicked);
+            self.withdraw_reason(Reason::HandlerPanicked);
         }
-        self.go_idle()
+        self.enter_idle()
     }
 
     /// The connection was kept, and the next request is there.
-    fn went_on(&mut self) -> Effect {
-        let effect = self.settled();
-        self.go_active();
+    fn next_request_began(&mut self) -> Effect {
+        let effect = self.kept_alive();
+        self.enter_active();
         effect
     }
 }

@@ -11,7 +11,6 @@
 //! - [`http1`] holds the rules for HTTP/1, whose requests are told by the layer
 //!   and whose bytes are told by the I/O.
 //! - [`fact`] lists what can happen, and [`Effect`] what the teller has to do.
-//! - [`reason`] has the reasons for an end as they fit into the word.
 //! - [`word`] packs what is known of a connection into one word, which threads
 //!   share without a lock. So every rule is a function of that word alone.
 //! - [`wire`] finds out which protocol the bytes are, and makes facts of them.
@@ -25,15 +24,13 @@ pub(crate) mod http2;
 // Public for the fuzz targets, where these are built.
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))]
 pub(crate) mod model;
-mod reason;
 pub(crate) mod wire;
 mod word;
 
 use std::io;
 
-use self::reason::Reason;
 use self::word::{Flag, Stage, Word};
-use crate::close_reason::CloseReason;
+use crate::close_reason::{CloseReason, Reason};
 use crate::state::{ConnState, Protocol};
 
 pub(crate) use self::fact::{Effect, Exchange, Fact, Request, Response};
@@ -99,14 +96,16 @@ impl Tracker {
     /// Why the connection ended, once it has. `failure` is the kind of the
     /// first error of its stream.
     pub(crate) fn reason(self, failure: Option<io::ErrorKind>) -> Option<CloseReason> {
-        let reason = self.word.reason().filter(|_| self.word.has(Flag::Gone))?;
+        let reason = self.word.reason().filter(|_| self.word.has(Flag::StreamGone))?;
         Some(reason.with_kind(failure.unwrap_or(io::ErrorKind::Other)))
     }
 
     /// The stream is gone, or out of sight, and all has been reported.
     #[inline]
     pub(crate) fn is_finished(self) -> bool {
-        self.word.has(Flag::Gone) && self.word.unreported() == 0 && !self.word.has(Flag::Reporting)
+        self.word.has(Flag::StreamGone)
+            && self.word.unreported() == 0
+            && !self.word.has(Flag::Reporting)
     }
 
     /// Takes a fact. A fact that has no meaning where the connection stands
@@ -114,7 +113,7 @@ impl Tracker {
     // Inlined, because those who tell a fact know which one it is.
     #[inline(always)]
     pub(crate) fn on(&mut self, fact: Fact) -> Effect {
-        if self.word.has(Flag::Gone) {
+        if self.word.has(Flag::StreamGone) {
             // For those who still wait to hear of it.
             if fact == Fact::Drain {
                 self.word.put(Flag::Draining, true);
@@ -122,12 +121,12 @@ impl Tracker {
             return Effect::None;
         }
         match fact {
-            Fact::Gone => self.leave(ConnState::Closed),
-            Fact::Taken => {
+            Fact::Dropped => self.leave(ConnState::Closed),
+            Fact::Detached => {
                 // Go can only hijack while a request is active, and so the
                 // diagram has no other way to get there.
                 if !self.word.is_terminal() {
-                    self.go_active();
+                    self.enter_active();
                 }
                 self.leave(ConnState::Hijacked);
             }
@@ -140,21 +139,23 @@ impl Tracker {
             Fact::ReadClosed => return self.read_ended(Reason::PeerClosed),
             Fact::ReadFailed(kind) => return self.read_ended(CloseReason::of_io(kind).into()),
             Fact::WriteFailed(kind) => self.end(CloseReason::of_io(kind).into()),
-            Fact::ShutDown if self.word.has(Flag::Refused) => self.end(Reason::ProtocolError),
+            Fact::ShutDown if self.word.has(Flag::RejectedByHyper) => {
+                self.end(Reason::ProtocolError)
+            }
             Fact::ShutDown if self.word.has(Flag::Draining) => self.end(Reason::ShutdownDrained),
             Fact::ShutDown => self.end(Reason::ServerClosed),
-            Fact::ProtocolError => self.blame(Reason::ProtocolError),
-            Fact::HandlerPanicked => self.blame(Reason::HandlerPanicked),
+            Fact::ProtocolError => self.record_reason(Reason::ProtocolError),
+            Fact::HandlerPanicked => self.record_reason(Reason::HandlerPanicked),
             Fact::HandshakeBegan => self.word.put(Flag::Handshaking, true),
             Fact::HandshakeDone => self.word.put(Flag::Handshaking, false),
-            Fact::Owned => self.word.put(Flag::Owned, true),
+            Fact::Managed => self.word.put(Flag::Managed, true),
 
             // From here on the states, of which a hijacked stream has no more.
             _ if self.word.is_terminal() => {}
 
             // HTTP/2 is told by its streams alone.
-            Fact::StreamsOpened if self.word.is_http2() => self.go_active(),
-            Fact::StreamsClosed if self.word.is_http2() => return self.go_idle(),
+            Fact::StreamsOpened if self.word.is_http2() => self.enter_active(),
+            Fact::StreamsClosed if self.word.is_http2() => return self.enter_idle(),
             _ if self.word.is_http2() => {}
             Fact::StreamsOpened | Fact::StreamsClosed => {}
 
@@ -162,27 +163,27 @@ impl Tracker {
             Fact::Http2Began if self.protocol() == Protocol::Http1 => {}
             Fact::Http2Began => {
                 self.word.set_protocol(Protocol::Http2);
-                self.word.set_stage(Stage::Between);
-                self.go_active();
-                return self.go_idle();
+                self.word.set_stage(Stage::BetweenRequests);
+                self.enter_active();
+                return self.enter_idle();
             }
             Fact::Http1Began => self.word.set_protocol(Protocol::Http1),
 
             // From here on HTTP/1.
             Fact::Answering { by_handler } => {
-                if !self.word.has(Flag::Layered) {
-                    self.word.put(Flag::Refused, !by_handler);
+                if !self.word.has(Flag::LayerCalled) {
+                    self.word.put(Flag::RejectedByHyper, !by_handler);
                     return if by_handler { Effect::LayerMissing } else { Effect::None };
                 }
             }
             Fact::Written => return self.written(),
             Fact::Read => return self.read(),
             Fact::ReadPending => return self.read_pending(),
-            Fact::Waiting => return self.waiting(),
+            Fact::PollEnded => return self.waiting(),
             Fact::Flushed { bytes } => return self.flushed(bytes),
             Fact::Used => {
-                if self.word.at(Stage::HandOver) {
-                    self.word.set_stage(Stage::Between);
+                if self.word.at(Stage::HandingOver) {
+                    self.word.set_stage(Stage::BetweenRequests);
                     self.go(ConnState::Hijacked);
                 }
             }
@@ -197,7 +198,7 @@ impl Tracker {
                 if self.serves(exchange, Flag::RequestBodyOpen) {
                     self.word.put(Flag::RequestBodyOpen, false);
                     if read_to_end {
-                        self.word.put(Flag::MaybeUnread, false);
+                        self.word.put(Flag::BodyMaybeUnread, false);
                     }
                     return self.part_ended();
                 }
@@ -218,8 +219,8 @@ impl Tracker {
 
     /// The stream is gone, or out of sight.
     fn leave(&mut self, state: ConnState) {
-        self.word.put(Flag::Gone, true);
-        self.blame(if self.word.has(Flag::Handshaking) {
+        self.word.put(Flag::StreamGone, true);
+        self.record_reason(if self.word.has(Flag::Handshaking) {
             Reason::HandshakeFailed
         } else {
             Reason::Aborted
@@ -230,13 +231,13 @@ impl Tracker {
     }
 
     /// This is why the connection ends, if nothing was before.
-    fn blame(&mut self, reason: Reason) {
+    fn record_reason(&mut self, reason: Reason) {
         self.word.set_reason(self.word.reason().or(Some(reason)));
     }
 
     /// It was not for this reason that it ended, if it was said to be.
     #[inline]
-    fn absolve(&mut self, reason: Reason) {
+    fn withdraw_reason(&mut self, reason: Reason) {
         if self.word.reason() == Some(reason) {
             self.word.set_reason(None);
         }
@@ -244,23 +245,23 @@ impl Tracker {
 
     /// There will be no further request.
     fn end(&mut self, reason: Reason) {
-        if self.word.at(Stage::Settling) {
-            self.word.set_stage(Stage::Between);
+        if self.word.at(Stage::Answered) {
+            self.word.set_stage(Stage::BetweenRequests);
         }
-        self.blame(reason);
-        self.word.put(Flag::Ending, true);
+        self.record_reason(reason);
+        self.word.put(Flag::NoNextRequest, true);
     }
 
     /// The program closes the connection, whatever it is doing.
     fn close(&mut self, reason: Reason) -> Effect {
-        self.absolve(Reason::ShutdownDrained);
-        self.blame(reason);
+        self.withdraw_reason(Reason::ShutdownDrained);
+        self.record_reason(reason);
         let closing = match (self.word.state(), reason) {
-            (_, Reason::ShutdownForced) => Closing::Abruptly,
-            (ConnState::New | ConnState::Idle, _) => Closing::Gently,
+            (_, Reason::ShutdownForced) => Closing::Abort,
+            (ConnState::New | ConnState::Idle, _) => Closing::Graceful,
             // Waiting to be closed already, but for the report of it.
-            _ if self.closing() == Some(Closing::Gently) => Closing::Gently,
-            _ => Closing::Abruptly,
+            _ if self.closing() == Some(Closing::Graceful) => Closing::Graceful,
+            _ => Closing::Abort,
         };
         self.word.set_closing(Some(closing));
         Effect::Wake
@@ -277,22 +278,22 @@ impl Tracker {
     }
 
     #[inline]
-    fn go_active(&mut self) {
+    fn enter_active(&mut self) {
         if !self.word.is(ConnState::Active) {
             self.go(ConnState::Active);
         }
         if self.word.is_closing() {
-            self.go_active_while_closing();
+            self.enter_active_while_closing();
         }
     }
 
     #[cold]
-    fn go_active_while_closing(&mut self) {
+    fn enter_active_while_closing(&mut self) {
         match self.closing() {
             None => {}
             // Drained when its last stream ended, but the client had opened
             // another: that one is served too.
-            Some(Closing::Gently)
+            Some(Closing::Graceful)
                 if self.word.is_http2() && self.word.reason() == Some(Reason::ShutdownDrained) =>
             {
                 self.word.set_closing(None);
@@ -300,31 +301,31 @@ impl Tracker {
             }
             // Closed while idle, but a request was in hyper's buffer already.
             // Its answer has not begun, so that none is cut short.
-            Some(_) => self.word.set_closing(Some(Closing::Abruptly)),
+            Some(_) => self.word.set_closing(Some(Closing::Abort)),
         }
     }
 
     #[inline]
-    fn go_idle(&mut self) -> Effect {
+    fn enter_idle(&mut self) -> Effect {
         if !self.word.is(ConnState::Active) {
             return Effect::None;
         }
         if self.is_draining() {
-            return self.go_idle_while_draining();
+            return self.enter_idle_while_draining();
         }
         self.go(ConnState::Idle);
         Effect::None
     }
 
     #[cold]
-    fn go_idle_while_draining(&mut self) -> Effect {
+    fn enter_idle_while_draining(&mut self) -> Effect {
         // Where the connection's future is ours, it is known not to be kept.
         // Elsewhere it is idle, and closed for that.
-        if !self.word.has(Flag::Owned) {
+        if !self.word.has(Flag::Managed) {
             self.go(ConnState::Idle);
         }
-        self.blame(Reason::ShutdownDrained);
-        self.word.set_closing(self.closing().or(Some(Closing::Gently)));
+        self.record_reason(Reason::ShutdownDrained);
+        self.word.set_closing(self.closing().or(Some(Closing::Graceful)));
         Effect::Wake
     }
 

@@ -64,17 +64,17 @@ fn places() -> Vec<(&'static str, Vec<Fact>)> {
         ("HTTP/2, idle", vec![Read, Http2Began]),
         ("HTTP/2, active", vec![Read, Http2Began, StreamsOpened]),
         ("owned, flushed", {
-            vec![Owned, Http1Began, Read, RequestBegan(PLAIN), ended(1, ANSWER), FLUSHED]
+            vec![Managed, Http1Began, Read, RequestBegan(PLAIN), ended(1, ANSWER), FLUSHED]
         }),
         ("owned, flushed, body maybe unread", {
-            vec![Owned, Http1Began, Read, RequestBegan(WITH_BODY), ended(1, ANSWER), FLUSHED]
+            vec![Managed, Http1Began, Read, RequestBegan(WITH_BODY), ended(1, ANSWER), FLUSHED]
         }),
         ("owned and draining, answered", {
-            vec![Owned, Http1Began, Read, RequestBegan(PLAIN), Drain, ended(1, ANSWER)]
+            vec![Managed, Http1Began, Read, RequestBegan(PLAIN), Drain, ended(1, ANSWER)]
         }),
         ("owned and drained, not to be kept", {
             let read = with(begin(PLAIN), &[Drain, ended(1, ANSWER), FLUSHED, ReadPending]);
-            with(vec![Owned], &read)
+            with(vec![Managed], &read)
         }),
         ("draining, kept, answered", {
             with(kept.clone(), &[Read, RequestBegan(PLAIN), Drain, ended(2, ANSWER)])
@@ -83,7 +83,7 @@ fn places() -> Vec<(&'static str, Vec<Fact>)> {
         ("idle and closed by the program", {
             with(kept.clone(), &[Close(CloseReason::ClosedByProgram)])
         }),
-        ("closed", vec![Gone]),
+        ("closed", vec![Dropped]),
     ]
 }
 
@@ -95,7 +95,7 @@ fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
         ("read closed", ReadClosed),
         ("read failed", ReadFailed(io::ErrorKind::ConnectionReset)),
         ("write failed", WriteFailed(io::ErrorKind::BrokenPipe)),
-        ("waiting", Waiting),
+        ("waiting", PollEnded),
         ("flushed bytes", FLUSHED),
         ("flushed", Flushed { bytes: false }),
         ("used", Used),
@@ -111,8 +111,8 @@ fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
         ("streams closed", StreamsClosed),
         ("close", Close(CloseReason::ClosedByProgram)),
         ("drain", Drain),
-        ("taken", Taken),
-        ("gone", Gone),
+        ("taken", Detached),
+        ("gone", Dropped),
     ]
 }
 
@@ -173,13 +173,13 @@ fn place_of(tracker: Tracker) -> (Stage, u16, Vec<Flag>) {
         Stage::Serving => vec![
             Flag::ResponseOpen,
             Flag::RequestBodyOpen,
-            Flag::MaybeUnread,
+            Flag::BodyMaybeUnread,
             Flag::MayPersist,
             Flag::Upgraded,
-            Flag::Flushed,
+            Flag::AnswerFlushed,
         ],
-        Stage::Settling => vec![Flag::MaybeUnread],
-        Stage::Between | Stage::HandOver => vec![],
+        Stage::Answered => vec![Flag::BodyMaybeUnread],
+        Stage::BetweenRequests | Stage::HandingOver => vec![],
     };
     let flags = flags.into_iter().filter(|flag| word.has(*flag)).collect();
     let exchange = if word.stage() == Stage::Serving { word.exchange() } else { 0 };
@@ -188,11 +188,11 @@ fn place_of(tracker: Tracker) -> (Stage, u16, Vec<Flag>) {
 
 fn stage_name(tracker: Tracker) -> &'static str {
     match tracker.word.stage() {
-        Stage::Between => "between",
+        Stage::BetweenRequests => "between requests",
         Stage::Serving => "serving",
-        Stage::Settling if tracker.word.has(Flag::MaybeUnread) => "draining",
-        Stage::Settling => "settling",
-        Stage::HandOver => "hand-over",
+        Stage::Answered if tracker.word.has(Flag::BodyMaybeUnread) => "answered, body maybe unread",
+        Stage::Answered => "answered",
+        Stage::HandingOver => "handing over",
     }
 }
 
@@ -223,7 +223,7 @@ fn reports_pile_up() {
         let _ = tracker.on(FLUSHED);
         let _ = tracker.on(Fact::ReadPending);
     }
-    let _ = tracker.on(Fact::Gone);
+    let _ = tracker.on(Fact::Dropped);
     // Not while the first report is under way.
     assert_eq!(tracker.start_report(), None);
     tracker.finish_report(New);

@@ -4,7 +4,7 @@
 //! it without a lock: a fact is taken by reading the word, applying the rules
 //! to the copy and putting the result in the place of what was read.
 
-use super::reason::Reason;
+use crate::close_reason::Reason;
 use crate::state::{ConnState, Protocol};
 
 /// A tracker's fields, packed. It knows no rules.
@@ -38,28 +38,28 @@ const EXCHANGE: Field = UNREPORTED.after(16);
 const FLAGS: Field = EXCHANGE.after(Flag::ALL.len() as u32);
 
 const _: () = assert!(FLAGS.at + FLAGS.width <= u64::BITS);
-const _: () = assert!(Flag::Flushed as u32 + 1 == FLAGS.width);
+const _: () = assert!(Flag::AnswerFlushed as u32 + 1 == FLAGS.width);
 
 /// Something that is so or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flag {
     /// This connection was kept after an answer, so the server keeps
     /// connections.
-    Kept,
+    KeptAlive,
     /// The end of file was read, or the server shut down: there is no next
     /// request to be idle for.
-    Ending,
+    NoNextRequest,
     /// A layer was called at least once.
-    Layered,
+    LayerCalled,
     /// The server writes something before any layer was called for what was
     /// read: hyper's own answer to a request that it does not take.
-    Refused,
+    RejectedByHyper,
     Handshaking,
     /// The connection's future belongs to this crate.
-    Owned,
+    Managed,
     Draining,
     /// The stream is gone, or out of sight.
-    Gone,
+    StreamGone,
     /// Someone is reporting.
     Reporting,
 
@@ -68,30 +68,30 @@ pub(crate) enum Flag {
     RequestBodyOpen,
     /// The request has a body of which nobody said that it was read to its
     /// end.
-    MaybeUnread,
+    BodyMaybeUnread,
     MayPersist,
     Upgraded,
     /// Bytes of the answer have been flushed.
-    Flushed,
+    AnswerFlushed,
 }
 
 impl Flag {
     const ALL: [Self; 15] = [
-        Self::Kept,
-        Self::Ending,
-        Self::Layered,
-        Self::Refused,
+        Self::KeptAlive,
+        Self::NoNextRequest,
+        Self::LayerCalled,
+        Self::RejectedByHyper,
         Self::Handshaking,
-        Self::Owned,
+        Self::Managed,
         Self::Draining,
-        Self::Gone,
+        Self::StreamGone,
         Self::Reporting,
         Self::ResponseOpen,
         Self::RequestBodyOpen,
-        Self::MaybeUnread,
+        Self::BodyMaybeUnread,
         Self::MayPersist,
         Self::Upgraded,
-        Self::Flushed,
+        Self::AnswerFlushed,
     ];
 
     const fn bit(self) -> u64 {
@@ -103,17 +103,17 @@ impl Flag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// No request is with the handler.
-    Between,
+    BetweenRequests,
     /// The layer was called, and the answer is not all in the socket.
     Serving,
     /// The answer is in the socket; a read, the next request or the end of the
     /// poll will show that the connection is kept. If the request may be unread, the next read may be for the rest
     /// of it.
-    Settling,
+    Answered,
     /// The answer to an upgrade is in the socket; whoever uses the stream now
     /// is its new owner.
     // With a bit of its own, as it is asked for whenever the stream is used.
-    HandOver = 4,
+    HandingOver = 4,
 }
 
 /// How a stream that the program closes has to end.
@@ -121,9 +121,9 @@ pub(crate) enum Stage {
 pub(crate) enum Closing {
     /// Nothing is under way: reads are at their end, and what has been written
     /// reaches the client.
-    Gently,
+    Graceful,
     /// Everything fails.
-    Abruptly,
+    Abort,
 }
 
 impl Word {
@@ -202,16 +202,16 @@ impl Word {
 
     #[inline(always)]
     pub(super) fn is_handed_over(self) -> bool {
-        self.get(STAGE) & Stage::HandOver as u64 != 0
+        self.get(STAGE) & Stage::HandingOver as u64 != 0
     }
 
     #[inline(always)]
     pub(super) fn stage(self) -> Stage {
         match self.get(STAGE) {
-            0 => Stage::Between,
+            0 => Stage::BetweenRequests,
             1 => Stage::Serving,
-            2 => Stage::Settling,
-            _ => Stage::HandOver,
+            2 => Stage::Answered,
+            _ => Stage::HandingOver,
         }
     }
 
@@ -224,8 +224,8 @@ impl Word {
     pub(super) fn closing(self) -> Option<Closing> {
         match self.get(CLOSING) {
             0 => None,
-            1 => Some(Closing::Gently),
-            _ => Some(Closing::Abruptly),
+            1 => Some(Closing::Graceful),
+            _ => Some(Closing::Abort),
         }
     }
 
@@ -242,8 +242,8 @@ impl Word {
     pub(super) fn set_closing(&mut self, closing: Option<Closing>) {
         let closing = match closing {
             None => 0,
-            Some(Closing::Gently) => 1,
-            Some(Closing::Abruptly) => 2,
+            Some(Closing::Graceful) => 1,
+            Some(Closing::Abort) => 2,
         };
         self.set(CLOSING, closing);
     }
@@ -318,8 +318,8 @@ mod tests {
         let mut word = Word::new();
         word.set_state(ConnState::Closed);
         word.set_protocol(Protocol::Http2);
-        word.set_stage(Stage::HandOver);
-        word.set_closing(Some(Closing::Abruptly));
+        word.set_stage(Stage::HandingOver);
+        word.set_closing(Some(Closing::Abort));
         word.set_reason(Some(Reason::Io));
         word.add_unreported();
         word.next_exchange();
@@ -329,8 +329,8 @@ mod tests {
         }
         assert_eq!(word.state(), ConnState::Closed);
         assert_eq!(word.protocol(), Protocol::Http2);
-        assert_eq!(word.stage(), Stage::HandOver);
-        assert_eq!(word.closing(), Some(Closing::Abruptly));
+        assert_eq!(word.stage(), Stage::HandingOver);
+        assert_eq!(word.closing(), Some(Closing::Abort));
         assert_eq!(word.reason(), Some(Reason::Io));
         assert_eq!(word.unreported(), 1);
         assert_eq!(word.exchange(), 1);

@@ -66,7 +66,7 @@ impl Stack {
                 tokio::spawn(async move { drop(serve.http(|http| *http = builder()).await) })
             }
             _ => {
-                let io = ConnIo::accepted(stream, Address::Unknown, Address::Unknown, hook);
+                let io = ConnIo::new(stream, Address::Unknown, Address::Unknown, hook);
                 let conn = io.conn().clone();
                 tokio::spawn(async move { self.serve_io(io, &conn).await })
             }
@@ -88,7 +88,7 @@ impl Stack {
             }
             _ => {
                 let unknown = Address::Unknown;
-                let handshake = Handshake::accepted(stream, unknown.clone(), unknown, hook);
+                let handshake = Handshake::new(stream, unknown.clone(), unknown, hook);
                 tokio::spawn(async move {
                     let complete = handshake.complete(|stream| acceptor.accept(stream));
                     let Ok(io) = complete.await else { return };

@@ -221,7 +221,7 @@ async fn serve_until(
     let service = tower::service_fn(super::server::handle_incoming);
     macro_rules! run {
         ($serve:expr) => {{
-            let serve = $serve.with_graceful_shutdown(stopped).drain_deadline(DEADLINE);
+            let serve = $serve.with_graceful_shutdown(stopped).drain_timeout(DEADLINE);
             tokio::spawn(async move { (serve.await.unwrap(), Instant::now()) })
         }};
     }

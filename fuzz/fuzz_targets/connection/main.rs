@@ -111,7 +111,7 @@ impl Server {
             hook: script.hook,
         });
         let hook = Watcher(watched.clone());
-        let io = ConnIo::accepted(transport, Address::Unknown, Address::Unknown, hook);
+        let io = ConnIo::new(transport, Address::Unknown, Address::Unknown, hook);
         let conn = io.conn().clone();
         // hyper gives a stream away unflushed where it holds answers back and
         // has more of what was read.

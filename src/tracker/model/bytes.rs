@@ -220,7 +220,7 @@ fn states(script: &[Step], piece: usize) -> Outcome {
     };
     for step in script {
         let (mut states, mut facts) = (Vec::new(), Vec::new());
-        let mut tell = |fact| {
+        let mut record = |fact| {
             // An error in the same piece as another is told once.
             let again = fact == Fact::ProtocolError && facts.last() == Some(&fact);
             if !matches!(fact, Fact::Read | Fact::Written) && !again {
@@ -234,19 +234,19 @@ fn states(script: &[Step], piece: usize) -> Outcome {
         };
         match step {
             Step::Read(bytes) => {
-                bytes.chunks(piece).for_each(|bytes| wire.read(bytes, &mut tell));
+                bytes.chunks(piece).for_each(|bytes| wire.read(bytes, &mut record));
             }
             Step::Write(bytes) => {
-                bytes.chunks(piece).for_each(|bytes| wire.written(bytes, &mut tell));
+                bytes.chunks(piece).for_each(|bytes| wire.written(bytes, &mut record));
             }
-            Step::Flush => wire.flushed().into_iter().for_each(&mut tell),
+            Step::Flush => wire.flushed().into_iter().for_each(&mut record),
         }
         outcome.states.push(states);
         outcome.facts.push(facts);
     }
     outcome.protocol = tracker.protocol();
     outcome.has_written = wire.has_written();
-    let _ = tracker.on(Fact::Gone);
+    let _ = tracker.on(Fact::Dropped);
     outcome.reason = tracker.reason(None);
     outcome
 }

@@ -84,12 +84,12 @@ impl Expected {
             | Used
             | RequestBegan(_)
             | RequestBodyFollowed
-            | Waiting => http2 || over,
+            | PollEnded => http2 || over,
             // For those who wait for a stream that is gone already.
             Drain => false,
             ReadClosed | ReadFailed(_) | WriteFailed(_) | ShutDown | HandlerPanicked
-            | ProtocolError | HandshakeBegan | HandshakeDone | Owned | Close(_) | CloseIfIdle
-            | Taken | Gone => self.gone,
+            | ProtocolError | HandshakeBegan | HandshakeDone | Managed | Close(_) | CloseIfIdle
+            | Detached | Dropped => self.gone,
         }
     }
 
@@ -127,7 +127,7 @@ impl Expected {
                 | Fact::ReadPending
                 | Fact::Read
                 | Fact::Written
-                | Fact::Waiting
+                | Fact::PollEnded
                 // They found a connection that was kept.
                 | Fact::ReadClosed
                 | Fact::ReadFailed(_),
@@ -143,8 +143,8 @@ impl Expected {
                 .serving
                 .take()
                 .is_some_and(|serving| serving.is_over() && serving.flushed && serving.upgraded),
-            (ConnState::Active | ConnState::Hijacked, Fact::Taken) => true,
-            (ConnState::Closed, Fact::Gone) => true,
+            (ConnState::Active | ConnState::Hijacked, Fact::Detached) => true,
+            (ConnState::Closed, Fact::Dropped) => true,
             _ => false,
         };
         assert!(caused, "{state} for {fact:?}, after {self:?}");
@@ -157,10 +157,10 @@ impl Expected {
     fn note(&mut self, fact: Fact, effect: Effect) {
         use Fact::*;
         match fact {
-            Owned => self.owned |= !self.gone,
+            Managed => self.owned |= !self.gone,
             Drain => self.draining = true,
             ReadClosed | ReadFailed(_) | WriteFailed(_) | ShutDown => self.ending = true,
-            Gone | Taken => self.gone = true,
+            Dropped | Detached => self.gone = true,
             _ => {}
         }
         match (fact, effect) {

@@ -12,7 +12,7 @@ use crate::tracker::{Effect, Exchange, Fact, Request, Response, Tracker};
 #[derive(Clone, Copy)]
 pub(crate) enum Step {
     /// An exchange in this fact counts back from the newest.
-    Tell(Fact),
+    Record(Fact),
     /// Somebody asks for the next state to report,
     StartReport,
     /// or has reported it.
@@ -23,7 +23,7 @@ impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // In one line, however long the script.
-            Self::Tell(fact) => write!(f, "{fact:?}"),
+            Self::Record(fact) => write!(f, "{fact:?}"),
             Self::StartReport => f.write_str("StartReport"),
             Self::FinishReport => f.write_str("FinishReport"),
         }
@@ -40,7 +40,7 @@ fn step(kind: u8, details: u8) -> Step {
     let bit = |place: u32| details >> place & 1 == 1;
     // Mostly the newest exchange, and mostly what a plain request says.
     let exchange = Exchange::from(details >> 6 == 3);
-    Step::Tell(match kind % 64 {
+    Step::Record(match kind % 64 {
         0..=6 => return Step::StartReport,
         7..=13 => return Step::FinishReport,
         14..=17 => RequestBegan(Request { has_body: bit(0), may_persist: !(bit(1) && bit(2)) }),
@@ -53,7 +53,7 @@ fn step(kind: u8, details: u8) -> Step {
         27..=30 => Flushed { bytes: !(bit(0) && bit(1)) },
         31..=34 => ReadPending,
         35..=37 => Read,
-        38..=39 => Waiting,
+        38..=39 => PollEnded,
         40 => Http1Began,
         41 => Http2Began,
         42..=44 => StreamsOpened,
@@ -68,7 +68,7 @@ fn step(kind: u8, details: u8) -> Step {
         }),
         54 => CloseIfIdle,
         55 => Drain,
-        56 => Owned,
+        56 => Managed,
         57 => ReadClosed,
         58 if bit(1) => ReadFailed(ErrorKind::ConnectionReset),
         58 => WriteFailed(if bit(0) { ErrorKind::BrokenPipe } else { ErrorKind::TimedOut }),
@@ -78,8 +78,8 @@ fn step(kind: u8, details: u8) -> Step {
         62 if bit(0) => HandshakeBegan,
         62 => HandshakeDone,
         // A connection ends but once, and that at some time.
-        _ if details % 4 == 0 => Gone,
-        _ if details % 4 == 1 => Taken,
+        _ if details % 4 == 0 => Dropped,
+        _ if details % 4 == 1 => Detached,
         _ => Read,
     })
 }
@@ -94,7 +94,7 @@ pub(crate) fn check(script: &[Step]) {
     let mut run = Run::new();
     for step in script {
         match *step {
-            Step::Tell(fact) => run.tell(fact),
+            Step::Record(fact) => run.record(fact),
             Step::StartReport => run.start_report(),
             Step::FinishReport => run.finish_report(),
         }
@@ -127,11 +127,11 @@ impl Run {
         run
     }
 
-    fn tell(&mut self, fact: Fact) {
+    fn record(&mut self, fact: Fact) {
         let fact = self.resolve(fact);
-        let is_told = fact != Fact::Used || !self.late.is_undisturbed();
+        let is_tracked = fact != Fact::Used || !self.late.is_undisturbed();
         let out_of_place = self.expected.is_out_of_place(fact);
-        let before = (!is_told || out_of_place).then(|| format!("{:?}", self.prompt));
+        let before = (!is_tracked || out_of_place).then(|| format!("{:?}", self.prompt));
 
         let seen = self.reported.states().len();
         let effect = self.prompt.on(fact);
@@ -142,7 +142,7 @@ impl Run {
         self.report_promptly();
         self.expected.take(fact, effect, &self.reported.states()[seen..]);
 
-        if is_told {
+        if is_tracked {
             assert_eq!(self.late.on(fact), effect, "{fact:?}");
         }
         assert_eq!(self.late.is_undisturbed(), self.prompt.is_undisturbed(), "{fact:?}");
@@ -195,7 +195,7 @@ impl Run {
 
     /// The stream goes, and all that was held back is reported.
     fn finish(mut self) {
-        self.tell(Fact::Gone);
+        self.record(Fact::Dropped);
         assert!(self.reported.is_over());
         loop {
             self.finish_report();

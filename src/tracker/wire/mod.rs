@@ -58,41 +58,41 @@ impl Wire {
     /// The connection speaks HTTP/1 and its first answer has begun: from now on
     /// nothing counts of its bytes but that there are some.
     #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
+    pub(crate) fn needs_no_parsing(&self) -> bool {
         self.phase == Phase::Http1 && usize::from(self.opening_len) == OPENING
     }
 
     /// Bytes were read.
     #[inline]
-    pub(crate) fn read(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
+    pub(crate) fn read(&mut self, bytes: &[u8], mut record: impl FnMut(Fact)) {
         match self.phase {
-            Phase::Http1 => tell(Fact::Read),
-            Phase::Http2 => self.http2().read(bytes, |crossing| tell(crossing.into())),
-            Phase::Opening => self.read_opening(bytes, tell),
+            Phase::Http1 => record(Fact::Read),
+            Phase::Http2 => self.http2().read(bytes, |crossing| record(crossing.into())),
+            Phase::Opening => self.read_opening(bytes, record),
         }
     }
 
-    fn read_opening(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
+    fn read_opening(&mut self, bytes: &[u8], mut record: impl FnMut(Fact)) {
         let expected = &PREFACE[self.preface.into()..];
         let length = expected.len().min(bytes.len());
         let (start, rest) = bytes.split_at(length);
         if start != &expected[..length] {
-            self.begin_http1(&mut tell);
-            tell(Fact::Read);
+            self.begin_http1(&mut record);
+            record(Fact::Read);
             return;
         }
         self.preface += length as u8;
         if self.is_http2() {
-            self.begin_http2(&mut tell);
+            self.begin_http2(&mut record);
         } else {
-            tell(Fact::Read);
+            record(Fact::Read);
         }
         // Until it is decided the frames count for nothing but are followed.
         let begun = self.phase == Phase::Http2;
         if !rest.is_empty() {
             self.http2().read(rest, |crossing| {
                 if begun {
-                    tell(crossing.into());
+                    record(crossing.into());
                 }
             });
         }
@@ -100,27 +100,27 @@ impl Wire {
 
     /// Bytes were taken by the stream below.
     #[inline]
-    pub(crate) fn written(&mut self, bytes: &[u8], mut tell: impl FnMut(Fact)) {
+    pub(crate) fn written(&mut self, bytes: &[u8], mut record: impl FnMut(Fact)) {
         if bytes.is_empty() {
             return;
         }
         self.unflushed = true;
         let mut error = false;
         if self.phase == Phase::Http1 {
-            tell(Fact::Written);
+            record(Fact::Written);
         } else {
             error = self.http2().written(bytes);
         }
         if usize::from(self.opening_len) < OPENING {
-            self.written_opening(bytes, &mut tell);
+            self.written_opening(bytes, &mut record);
         }
         // Asked here, since these bytes may have begun HTTP/2.
         if error && self.phase == Phase::Http2 {
-            tell(Fact::ProtocolError);
+            record(Fact::ProtocolError);
         }
     }
 
-    fn written_opening(&mut self, bytes: &[u8], tell: &mut impl FnMut(Fact)) {
+    fn written_opening(&mut self, bytes: &[u8], record: &mut impl FnMut(Fact)) {
         let (_, room) = self.opening.split_at_mut(self.opening_len.into());
         let length = bytes.len().min(room.len());
         room[..length].copy_from_slice(&bytes[..length]);
@@ -128,16 +128,16 @@ impl Wire {
 
         if self.phase == Phase::Opening && usize::from(self.opening_len) >= FRAME_HEADER {
             if !self.starts_with_settings() {
-                self.begin_http1(tell);
+                self.begin_http1(record);
             } else if self.is_http2() {
-                self.begin_http2(tell);
+                self.begin_http2(record);
             }
         }
         if self.phase == Phase::Http1 && usize::from(self.opening_len) == OPENING {
             // hyper's own answers, to requests that no handler ever sees, are
             // 4xx.
             let by_handler = !self.opening.starts_with(b"HTTP/1.1 4");
-            tell(Fact::Answering { by_handler });
+            record(Fact::Answering { by_handler });
         }
     }
 
@@ -156,17 +156,17 @@ impl Wire {
         self.http2.get_or_insert_default()
     }
 
-    fn begin_http1(&mut self, tell: &mut impl FnMut(Fact)) {
+    fn begin_http1(&mut self, record: &mut impl FnMut(Fact)) {
         self.phase = Phase::Http1;
         self.http2 = None;
-        tell(Fact::Http1Began);
+        record(Fact::Http1Began);
     }
 
-    fn begin_http2(&mut self, tell: &mut impl FnMut(Fact)) {
+    fn begin_http2(&mut self, record: &mut impl FnMut(Fact)) {
         self.phase = Phase::Http2;
-        tell(Fact::Http2Began);
+        record(Fact::Http2Began);
         if self.http2().has_open_streams() {
-            tell(Fact::StreamsOpened);
+            record(Fact::StreamsOpened);
         }
     }
 
@@ -187,9 +187,9 @@ impl Wire {
         }
     }
 
-    /// Bytes were taken, of a connection that [is plain](Self::is_plain).
+    /// Bytes were taken, of a connection that [is plain](Self::needs_no_parsing).
     #[inline]
-    pub(crate) fn written_plain(&mut self) {
+    pub(crate) fn written_unparsed(&mut self) {
         self.unflushed = true;
     }
 

@@ -1,0 +1,89 @@
+//! Where the live connections of a listener are kept.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::conn::{ConnObserver, now};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+use crate::{Conn, ConnId};
+
+/// In parts, so that connections which come and go on different threads seldom
+/// meet.
+// (Which part a connection is in depends on its id, and a model has to do the
+// same thing each time.)
+pub(super) const SHARDS: usize = if cfg!(loom_models) { 1 } else { 16 };
+
+pub(super) type Shard = HashMap<ConnId, Conn>;
+
+pub(crate) struct Registry {
+    shards: [Mutex<Shard>; SHARDS],
+    pub(super) len: AtomicUsize,
+    pub(super) draining: AtomicBool,
+    pub(super) created_at: Instant,
+    /// When the last of the connections that are gone had work, in nanoseconds
+    /// from `created_at`.
+    last_work: AtomicU64,
+    pub(super) gone: Notify,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            shards: Default::default(),
+            len: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            created_at: now(),
+            last_work: AtomicU64::new(0),
+            gone: Notify::new(),
+        }
+    }
+}
+
+impl ConnObserver for Registry {
+    fn added(&self, conn: &Conn) {
+        let mut shard = self.shard(conn.id());
+        shard.insert(conn.id(), conn.clone());
+        self.len.fetch_add(1, Ordering::AcqRel);
+        drop(shard);
+        // Either this sees that draining has started, or the drain, which
+        // looks at the connections after that, sees this one.
+        if self.draining.load(Ordering::SeqCst) {
+            conn.drain();
+        }
+    }
+
+    fn removed(&self, conn: &Conn) {
+        let mut shard = self.shard(conn.id());
+        let removed = shard.remove(&conn.id());
+        if removed.is_some() {
+            self.len.fetch_sub(1, Ordering::AcqRel);
+        }
+        drop(shard);
+        drop(removed);
+        self.gone.notify_waiters();
+    }
+
+    fn had_work_until(&self, end: Instant) {
+        let since = end.saturating_duration_since(self.created_at);
+        let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        self.last_work.fetch_max(nanoseconds, Ordering::AcqRel);
+    }
+}
+
+impl Registry {
+    pub(super) fn last_work(&self) -> Instant {
+        self.created_at + Duration::from_nanos(self.last_work.load(Ordering::Acquire))
+    }
+
+    pub(super) fn shard(&self, id: ConnId) -> MutexGuard<'_, Shard> {
+        self.lock(id.get() as usize % SHARDS)
+    }
+
+    pub(super) fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
