@@ -72,17 +72,19 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The client closed its side.
+    /// The client closed its side, or said GOAWAY (HTTP/2; whose error code
+    /// [`Conn::goaway_code`](crate::Conn::goaway_code) has).
     PeerClosed = 1, "closed by the peer";
     /// The client, or something on the way, broke the connection off.
     PeerReset = 2, "reset by the peer";
     /// The server ended it in good order after an answer: `Connection: close`
-    /// on either side, HTTP/1.0, keep-alive turned off, a body left unread.
+    /// on either side, HTTP/1.0, keep-alive turned off, a body left unread. Or
+    /// the new owner of a hijacked connection has dropped it.
     ServerClosed = 3, "closed by the server after an answer";
     /// [`Conn::close`](crate::Conn::close) was called.
     ClosedByProgram = 4, "closed by the program";
-    /// A graceful shutdown: there was nothing left to do.
-    ShutdownDrained = 5, "drained for shutdown";
+    /// The connection was drained, and had nothing left to do.
+    ShutdownDrained = 5, "drained";
     /// A graceful shutdown ran out of time before the connection was
     /// done.
     ShutdownForced = 6, "closed by force for shutdown";
@@ -94,13 +96,24 @@ reasons! {
     /// A handler panicked while it answered an HTTP/1 request, or its response
     /// body did.
     HandlerPanicked = 9, "handler panicked";
-    /// The server let go of the stream in the middle: the service or a
-    /// response body returned an error, a time-out of hyper's ran off, the
-    /// task was aborted, the runtime ended.
+    /// The server dropped the connection in the middle of a request, or while
+    /// it waited for one: the service or a response body returned an error,
+    /// the task was aborted, the runtime ended.
+    ///
+    /// In an accept loop of your own it also stands for hyper's
+    /// `header_read_timeout`, of which hyper says nothing but to your loop.
     Aborted = 10, "aborted by the server";
+    /// A time-out ended it: hyper's `header_read_timeout` under `serve`, an HTTP/2 client that does not answer
+    /// hyper's keep-alive PING, a time-out of this crate's.
+    TimedOut = 11, "timed out";
 }
 
 impl CloseReason {
+    /// Nobody broke the connection off.
+    pub(crate) fn is_good_order(self) -> bool {
+        matches!(self, Self::PeerClosed | Self::ServerClosed | Self::ShutdownDrained)
+    }
+
     /// What an error of reading or writing says.
     pub(crate) fn of_io(kind: io::ErrorKind) -> Self {
         match kind {

@@ -7,8 +7,11 @@ use crate::{Conn, ConnState};
 #[cfg(feature = "tracing")]
 macro_rules! once {
     ($event:expr) => {{
-        static SAID: std::sync::Once = std::sync::Once::new();
-        SAID.call_once(|| $event);
+        // Not a `Once`, which a subscriber's panic would poison.
+        static SAID: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+        if !SAID.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            $event;
+        }
     }};
 }
 
@@ -21,6 +24,18 @@ pub(crate) fn layer_missing(conn: &Conn) {
         "an HTTP/1 request was answered without ConnStateLayer, so its connection will never be \
          reported as idle; wrap the service in `ConnStateLayer::for_conn(&conn)`, or serve a \
          router with `into_make_service_with_conn_state()` (said once)"
+    ));
+}
+
+/// An instrumented stream carries TLS.
+pub(crate) fn below_tls(conn: &Conn) {
+    #[cfg(feature = "tracing")]
+    once!(tracing::warn!(
+        conn = conn.id().get(),
+        remote_addr = %conn.remote_addr(),
+        "an instrumented stream carries TLS, so nothing can be said of its requests; instrument \
+         the stream that comes out of the handshake: `InstrumentedListener::accept_handshake`, or \
+         `serve(..).tls(..)` (said once)"
     ));
 }
 

@@ -27,7 +27,8 @@ where
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.get_ref().local_addr()
+        let closed = || io::Error::new(io::ErrorKind::NotConnected, "a drain has closed it");
+        self.try_get_ref().ok_or_else(closed)?.local_addr()
     }
 }
 

@@ -1,11 +1,16 @@
 //! Ending a connection, and waiting for its end.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use super::Conn;
 use crate::sync::atomic::Ordering;
 use crate::tracker::Fact;
 use crate::{CloseReason, ConnState};
+
+/// How long a drained connection that is New or Idle waits for a request,
+/// unless it is said otherwise.
+pub(crate) const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 impl Conn {
     /// Closes the connection: from a hook, a handler or anywhere.
@@ -15,21 +20,25 @@ impl Conn {
     /// handshake. Its task, which is woken for that, does the closing; a task
     /// that blocks its thread closes nothing until it stops blocking.
     ///
-    /// - A connection that is New or Idle is closed in good order: what has
-    ///   been written reaches the client. So a hook that calls `close` when it
-    ///   hears of Idle never cuts a response short (but for hyper's
-    ///   `pipeline_flush(true)`, where Idle comes before the bytes are out).
-    ///   Where the client does not close its side, the socket stays open for
-    ///   another half second, as in Go, so that bytes that are still under way
-    ///   to the server do not make the system throw those away that are under
-    ///   way to the client. (That takes a tokio runtime with a timer.)
-    /// - A connection that is Active is broken off. To end it after the
-    ///   answer, answer with `Connection: close`.
-    /// - A hijacked stream's reads and writes fail from then on.
+    /// - **New or Idle**: closed in good order. What has been written reaches
+    ///   the client, so a hook that calls `close` at Idle never cuts an answer
+    ///   short. Over HTTP/2 the client is told which of its requests were
+    ///   looked at (GOAWAY, RFC 9113, section 6.8), and can send the others
+    ///   again. Then the server's side is closed, and the client has half a
+    ///   second to close its own, as in Go: bytes that are still under way to
+    ///   the server must not make the system throw those away that are under
+    ///   way to the client. (Where the runtime has no timer, there is no such
+    ///   wait.)
+    /// - **Active**: broken off. To end it after the answer, use
+    ///   [`drain`](Self::drain).
+    /// - **Hijacked**: both sides of the socket are shut down, whether its
+    ///   owner touches it or not. That takes a stream whose socket is known:
+    ///   tokio's, or tokio-rustls' around one of these (feature `tls`). The
+    ///   reads and writes of others fail from then on.
     ///
-    /// hyper leaves its stream alone while it answers the first of pipelined
-    /// requests under `pipeline_flush(true)`: in a loop of your own such a
-    /// connection is closed when it uses its stream again.
+    /// A client may send a request in the very moment in which an idle HTTP/1
+    /// connection is closed, and cannot know what became of it: prefer
+    /// [`drain`](Self::drain) where there is no hurry.
     ///
     /// Closing a connection that is gone does nothing.
     pub fn close(&self) {
@@ -39,6 +48,10 @@ impl Conn {
     fn close_for(&self, reason: CloseReason) {
         self.apply_and_wake(Fact::Close(reason));
         self.0.changed.notify_waiters();
+        if self.shut_down_socket() {
+            // Its owner may keep what is left of the stream for ever.
+            self.record(Fact::Dropped);
+        }
     }
 
     /// Closes the connection if it is idle. Returns whether it was.
@@ -57,10 +70,43 @@ impl Conn {
         self.close_for(CloseReason::ShutdownForced);
     }
 
-    /// Closes the connection as soon as it has nothing to do.
-    pub(crate) fn drain(&self) {
-        self.apply_and_wake(Fact::Drain);
+    /// Ends the connection as soon as its client knows, so that the client
+    /// loses no request.
+    ///
+    /// - **HTTP/1**: answers say `Connection: close` from now on, and the
+    ///   connection ends after such an answer. One that is New or Idle is not
+    ///   closed at once, since a request may be under way: it is given a
+    ///   second, and a request that comes is answered.
+    /// - **HTTP/2**: the client is told to send no more requests on this
+    ///   connection (GOAWAY); those that it has sent are answered.
+    /// - **Hijacked**: its owner is told ([`draining`](Self::draining)), and
+    ///   ends it when it sees fit.
+    ///
+    /// There is no deadline: a request that takes long is waited for.
+    /// [`Connections::drain`](crate::Connections::drain) has one, and drains
+    /// all connections of a listener.
+    ///
+    /// Draining a connection that is gone does nothing.
+    pub fn drain(&self) {
+        self.drain_with(IDLE_GRACE, false);
+    }
+
+    /// Drains this connection, or `all` of its registry.
+    pub(crate) fn drain_with(&self, idle_grace: Duration, all: bool) {
+        let grace = u64::try_from(idle_grace.as_nanos()).unwrap_or(u64::MAX);
+        self.0.idle_grace.store(grace, Ordering::Release);
+        self.apply_and_wake(Fact::Drain { all });
         self.0.changed.notify_waiters();
+    }
+
+    /// The drain of all connections was given up.
+    pub(crate) fn cancel_drain(&self) {
+        self.apply_and_wake(Fact::DrainCancelled);
+    }
+
+    /// How long a drain waits for the next request of this connection.
+    pub(crate) fn idle_grace(&self) -> Duration {
+        Duration::from_nanos(self.0.idle_grace.load(Ordering::Acquire))
     }
 
     /// Why the connection ended; `None` while its stream is there.
@@ -69,6 +115,12 @@ impl Conn {
     /// connection has it when its new owner has dropped the stream.
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.tracker().reason(self.0.failure.get().copied())
+    }
+
+    /// The error code of the client's GOAWAY, if it has sent one (RFC 9113,
+    /// section 7): 0 if nothing was wrong.
+    pub fn goaway_code(&self) -> Option<u32> {
+        self.0.goaway_code.get().copied()
     }
 
     /// Resolves when the stream is really gone and its end has been reported,
@@ -82,8 +134,9 @@ impl Conn {
         self.wait_until(|| self.is_done()).await;
     }
 
-    /// Resolves when the connection is to be drained: the server shuts down
-    /// gracefully. Never if that does not happen.
+    /// Resolves when the connection is to be drained: by
+    /// [`drain`](Self::drain), or because the server shuts down gracefully.
+    /// Never if that does not happen.
     ///
     /// For the owners of hijacked connections, which nobody else can tell to
     /// come to an end:
@@ -128,7 +181,7 @@ impl Conn {
         }
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.0.done.load(Ordering::Acquire)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::request_end::RequestEnd;
 use super::{Conn, Side, now};
 use crate::ConnState;
 use crate::diagnostics;
@@ -12,6 +13,23 @@ use crate::hook::call_hook;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::{Ordering, fence};
 use crate::tracker::{Closing, Effect, Exchange, Fact, Request, Response, Tracker};
+
+/// One request of an HTTP/1 connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExchangeId {
+    exchange: Exchange,
+    number: u64,
+}
+
+/// How many bytes of the client's a request takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestLength {
+    pub(crate) head: u64,
+    /// How many of them a client may leave out.
+    pub(crate) spaces: u64,
+    /// `None` if it does not say.
+    pub(crate) body: Option<u64>,
+}
 
 impl Conn {
     #[inline]
@@ -35,12 +53,66 @@ impl Conn {
                 diagnostics::layer_missing(self);
                 false
             }
-            Effect::None | Effect::Begun(_) => false,
+            Effect::BelowTls => {
+                diagnostics::below_tls(self);
+                false
+            }
+            Effect::None | Effect::FirstByte | Effect::Hijacked | Effect::Begun(_) => false,
         }
     }
 
-    /// Remembers the kind of an error that is going to be told. The first one
-    /// counts, as it does for the tracker.
+    /// [`record`](Self::record) for what was read behind this many bytes.
+    #[inline]
+    pub(crate) fn record_read(&self, fact: Fact, offset: u64) -> bool {
+        match fact {
+            Fact::Read => {
+                let effect = self.apply(fact);
+                if effect == Effect::FirstByte {
+                    self.0.request_end.begin(offset);
+                }
+                effect == Effect::Wake
+            }
+            Fact::GoAwayReceived { error_code } => {
+                let _ = self.0.goaway_code.set(error_code);
+                self.record(fact)
+            }
+            _ => self.record(fact),
+        }
+    }
+
+    /// [`record`](Self::record) for a flush. Returns whether the stream was
+    /// hijacked by it, too.
+    #[inline]
+    pub(crate) fn record_flush(&self, fact: Fact) -> (bool, bool) {
+        let effect = self.apply(fact);
+        (effect == Effect::Wake, effect == Effect::Hijacked)
+    }
+
+    /// So many bytes have been read, and the last of them were, or were not,
+    /// those that a chunked body ends with.
+    #[inline]
+    pub(crate) fn set_bytes_read(&self, bytes: u64, last_chunk: bool) {
+        self.0.bytes_read.store(bytes << 1 | u64::from(last_chunk), Ordering::Relaxed);
+    }
+
+    /// Where the request that was last begun ends.
+    #[inline]
+    pub(crate) fn request_end(&self) -> RequestEnd {
+        self.0.request_end.load()
+    }
+
+    /// The request that was last begun has ended after so many bytes.
+    pub(crate) fn request_ends_at(&self, bytes: u64) {
+        self.0.request_end.begin(bytes);
+    }
+
+    /// Whether bytes have been read that belong to the next request already.
+    pub(crate) fn has_read_ahead(&self) -> bool {
+        self.request_end().is_passed(self.0.bytes_read.load(Ordering::Relaxed) >> 1)
+    }
+
+    /// Remembers the kind of an error that is going to be recorded. The first
+    /// one counts, as it does for the tracker.
     #[cold]
     pub(crate) fn failed(&self, kind: io::ErrorKind) {
         let _ = self.0.failure.set(kind);
@@ -49,46 +121,81 @@ impl Conn {
     /// The layer was called for an HTTP/1 request. `None` if another layer was
     /// called for it before, or the connection is over.
     #[inline]
-    pub(crate) fn request_began(&self, request: Request) -> Option<Exchange> {
-        match self.apply(Fact::RequestBegan(request)) {
-            Effect::Begun(exchange) => {
-                self.count_request();
-                Some(exchange)
-            }
-            _ => None,
+    pub(crate) fn request_began(
+        &self,
+        request: Request,
+        length: RequestLength,
+    ) -> Option<ExchangeId> {
+        let Effect::Begun(exchange) = self.apply(Fact::RequestBegan(request)) else {
+            return None;
+        };
+        let RequestLength { head, spaces, body } = length;
+        let read = self.0.bytes_read.load(Ordering::Relaxed);
+        if body.is_none() && read & 1 == 1 {
+            self.request_ends_at(read >> 1);
+        } else {
+            self.0.request_end.extend(head, spaces, body);
+        }
+        Some(ExchangeId { exchange, number: self.count_request() })
+    }
+
+    /// An HTTP/2 request reached a layer, which was made for this connection or
+    /// has found it in the request. Of several layers around a request, one
+    /// counts it.
+    #[inline]
+    pub(crate) fn count_http2_request(&self, found: bool) {
+        let counted = self.0.counted.load(Ordering::Relaxed);
+        if !found && !counted {
+            self.0.counted.store(true, Ordering::Relaxed);
+        }
+        if !found || !counted {
+            self.count_request();
         }
     }
 
     /// A request reached the layer.
     #[inline]
-    pub(crate) fn count_request(&self) {
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_request(&self) -> u64 {
+        self.0.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether the tracker would still know this request from others, by a
+    /// number that wraps.
+    #[inline]
+    fn is_recent(&self, id: ExchangeId) -> bool {
+        self.requests().wrapping_sub(id.number) < u64::from(Exchange::MAX / 2)
     }
 
     #[inline]
-    pub(crate) fn response_ended(&self, exchange: Exchange, response: Response) {
-        if self.apply(Fact::ResponseEnded { exchange, response }) == Effect::Wake {
+    pub(crate) fn response_ended(&self, id: ExchangeId, response: Response) {
+        let exchange = id.exchange;
+        if self.is_recent(id)
+            && self.apply(Fact::ResponseEnded { exchange, response }) == Effect::Wake
+        {
             self.wake();
         }
     }
 
-    /// The end of the current request's body will be told.
+    /// The end of the current request's body will be recorded.
     #[cfg(feature = "axum")]
-    pub(crate) fn request_body_followed(&self) -> Option<Exchange> {
+    pub(crate) fn request_body_followed(&self) -> Option<ExchangeId> {
         match self.apply(Fact::RequestBodyFollowed) {
-            Effect::Begun(exchange) => Some(exchange),
+            Effect::Begun(exchange) => Some(ExchangeId { exchange, number: self.requests() }),
             _ => None,
         }
     }
 
     #[cfg(feature = "axum")]
-    pub(crate) fn request_body_ended(&self, exchange: Exchange, read_to_end: bool) {
-        self.apply_and_wake(Fact::RequestBodyEnded { exchange, read_to_end });
+    pub(crate) fn request_body_ended(&self, id: ExchangeId, read_to_end: bool) {
+        if self.is_recent(id) {
+            let exchange = id.exchange;
+            self.apply_and_wake(Fact::RequestBodyEnded { exchange, read_to_end });
+        }
     }
 
     /// Takes a fact that may come from any thread, and wakes the connection's
     /// tasks if they are to be polled. Returns whether they are.
-    pub(super) fn apply_and_wake(&self, fact: Fact) -> bool {
+    pub(crate) fn apply_and_wake(&self, fact: Fact) -> bool {
         let wake = self.apply(fact) == Effect::Wake;
         if wake {
             self.wake();
@@ -218,10 +325,13 @@ impl Conn {
             observer.removed(self);
         }
         self.0.changed.notify_waiters();
-        // From here on nothing keeps the connection's tasks alive. Last,
-        // because dropping a waker runs code that is not ours.
+        // From here on nothing keeps the connection's tasks alive, nor the
+        // values the connection. Last, because dropping them runs code that is
+        // not ours.
         let wakers = std::mem::take(&mut *self.wakers());
         drop(wakers);
+        self.clear_values();
+        self.release_socket();
     }
 
     /// The connection is about to be closed: says until when it

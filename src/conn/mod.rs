@@ -3,6 +3,8 @@
 mod ending;
 mod facts;
 mod id;
+mod request_end;
+mod socket;
 mod state_since;
 mod values;
 
@@ -15,8 +17,13 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub(crate) use self::ending::IDLE_GRACE;
+pub(crate) use self::facts::{ExchangeId, RequestLength};
 pub use self::id::ConnId;
+use self::request_end::AtomicRequestEnd;
+pub(crate) use self::socket::Socket;
 use self::state_since::AtomicStateSince;
+use self::values::Values;
 use crate::hook::Hook;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -65,14 +72,24 @@ struct Inner {
     /// The state last reported, and since when.
     state: AtomicStateSince,
     requests: AtomicU64,
+    /// A layer that was made for this connection counts its HTTP/2 requests.
+    counted: AtomicBool,
     accepted_at: Instant,
     hook: Arc<dyn Hook>,
     id: ConnId,
     remote_addr: Address,
     local_addr: Address,
-    values: Mutex<http::Extensions>,
+    /// In HTTP/1: what the client has sent, and how much of it is requests.
+    bytes_read: AtomicU64,
+    request_end: AtomicRequestEnd,
+    /// How long a drain waits for the next request, in nanoseconds.
+    idle_grace: AtomicU64,
+    values: Values,
     /// The kind of the first error of the stream.
     failure: OnceLock<io::ErrorKind>,
+    goaway_code: OnceLock<u32>,
+    /// Of a connection that was hijacked.
+    socket: Mutex<Option<Socket>>,
     /// Of the tasks that read and write: one and the same until the
     /// connection is hijacked.
     wakers: Mutex<[Option<Waker>; 2]>,
@@ -118,13 +135,19 @@ impl Conn {
             tracker: AtomicU64::new(tracker.to_u64()),
             state: AtomicStateSince::new(),
             requests: AtomicU64::new(0),
+            counted: AtomicBool::new(false),
             accepted_at: now(),
             hook,
             id: ConnId::next(),
             remote_addr,
             local_addr,
-            values: Mutex::new(http::Extensions::new()),
+            bytes_read: AtomicU64::new(0),
+            request_end: AtomicRequestEnd::new(),
+            idle_grace: AtomicU64::new(0),
+            values: Values::default(),
             failure: OnceLock::new(),
+            goaway_code: OnceLock::new(),
+            socket: Mutex::new(None),
             wakers: Mutex::new([None, None]),
             done: AtomicBool::new(false),
             changed: Notify::new(),

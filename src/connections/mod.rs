@@ -7,6 +7,7 @@ mod registry;
 mod snapshot;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,24 +101,32 @@ impl Connections {
         self.iter().map(|conn| conn.close()).count()
     }
 
-    /// Lets the connections come to an end, for at most as long as `timeout`.
+    /// Ends all connections so that no client loses a request, within
+    /// `timeout`.
     ///
-    /// - Those that have sent nothing yet and those that are idle are closed
-    ///   at once, those that come later too.
-    /// - Those that are active finish what they are at, and are then closed.
-    ///   An HTTP/2 connection is told with GOAWAY where this crate runs the
-    ///   loop ([`serve`](fn@crate::serve)); elsewhere it is closed when its
-    ///   last open stream ends.
-    /// - Hijacked ones are told ([`Conn::draining`]) and left to their owners,
-    ///   or waited for: [`Drain::wait_for_hijacked`].
-    /// - When the time is up, those that are left are closed by force, but for
-    ///   hijacked ones.
+    /// - **The listener** stops accepting and is closed, as soon as it is asked
+    ///   for the next connection: `axum::serve` and [`serve`](fn@crate::serve)
+    ///   always are asking.
+    /// - **HTTP/1**: answers say `Connection: close` from now on. New and Idle
+    ///   connections are not closed at once, since a request may be under way:
+    ///   they are given a second ([`Drain::idle_grace`]), and a request that
+    ///   comes is answered.
+    /// - **HTTP/2**: clients are told to send no more requests (GOAWAY); those
+    ///   that they have sent are answered.
+    /// - **Hijacked** connections are told ([`Conn::draining`]) and left to
+    ///   their owners, waited for ([`Drain::wait_for_hijacked`]), or closed in
+    ///   the end ([`Drain::force_hijacked`]).
+    /// - When the time is up, those that are left are closed by force.
     ///
-    /// Stop accepting first. A client that keeps sending requests cannot hold
-    /// it up beyond that, nor one that never reads.
+    /// Keep the server running until the drain is over. A server that is told
+    /// to shut down, or dropped, closes its idle connections at once, and the
+    /// requests that are on their way to them are lost. [`Drain::run`] takes
+    /// care of it.
     ///
-    /// It begins when the returned value is awaited, and takes a tokio
-    /// runtime with a timer.
+    /// It begins when the returned value is awaited, and takes a tokio runtime
+    /// with a timer. If that is dropped before its end, nobody is drained any
+    /// more, but a listener that was closed stays closed. Several drains may
+    /// run at once: connections are drained as long as one of them runs.
     ///
     /// ```no_run
     /// # async fn example(connections: hyper_connstate::Connections) {
@@ -131,14 +140,23 @@ impl Connections {
         Drain::new(self.clone(), timeout)
     }
 
+    /// Resolves when a drain has begun.
+    pub(crate) async fn until_draining(&self) {
+        let mut began = pin!(self.0.drain_began());
+        loop {
+            // Enlisted before the look, so that none is missed in between.
+            began.as_mut().enable();
+            if self.0.is_draining() {
+                return;
+            }
+            began.as_mut().await;
+            began.set(self.0.drain_began());
+        }
+    }
+
     /// Whom connections have to say that they come and go.
     pub(crate) fn observer(&self) -> Arc<dyn ConnObserver> {
         self.0.clone()
-    }
-
-    /// From now on connections are drained as they come.
-    pub(crate) fn start_draining(&self) {
-        self.0.draining.store(true, Ordering::SeqCst);
     }
 
     /// Resolves when a connection is gone after this was called.

@@ -5,9 +5,10 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::conn::{ConnObserver, now};
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Conn, ConnId};
 
@@ -22,7 +23,12 @@ pub(super) type Shard = HashMap<ConnId, Conn>;
 pub(crate) struct Registry {
     shards: [Mutex<Shard>; SHARDS],
     pub(super) len: AtomicUsize,
-    pub(super) draining: AtomicBool,
+    /// How many drains are under way.
+    draining: AtomicUsize,
+    /// How long they wait for the next request of a quiet connection, in
+    /// nanoseconds.
+    idle_grace: AtomicU64,
+    drain_began: Notify,
     pub(super) created_at: Instant,
     /// When the last of the connections that are gone had work, in nanoseconds
     /// from `created_at`.
@@ -35,7 +41,9 @@ impl Default for Registry {
         Self {
             shards: Default::default(),
             len: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
+            draining: AtomicUsize::new(0),
+            idle_grace: AtomicU64::new(0),
+            drain_began: Notify::new(),
             created_at: now(),
             last_work: AtomicU64::new(0),
             gone: Notify::new(),
@@ -51,8 +59,8 @@ impl ConnObserver for Registry {
         drop(shard);
         // Either this sees that draining has started, or the drain, which
         // looks at the connections after that, sees this one.
-        if self.draining.load(Ordering::SeqCst) {
-            conn.drain();
+        if self.is_draining() {
+            conn.drain_with(self.idle_grace(), true);
         }
     }
 
@@ -75,6 +83,31 @@ impl ConnObserver for Registry {
 }
 
 impl Registry {
+    /// A drain begins. From now on connections are drained as they come.
+    pub(super) fn begin_drain(&self, idle_grace: Duration) {
+        let grace = u64::try_from(idle_grace.as_nanos()).unwrap_or(u64::MAX);
+        self.idle_grace.store(grace, Ordering::SeqCst);
+        self.draining.fetch_add(1, Ordering::SeqCst);
+        self.drain_began.notify_waiters();
+    }
+
+    /// A drain is given up. Returns whether it was the last one.
+    pub(super) fn cancel_drain(&self) -> bool {
+        self.draining.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst) > 0
+    }
+
+    fn idle_grace(&self) -> Duration {
+        Duration::from_nanos(self.idle_grace.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn drain_began(&self) -> Notified<'_> {
+        self.drain_began.notified()
+    }
+
     pub(super) fn last_work(&self) -> Instant {
         self.created_at + Duration::from_nanos(self.last_work.load(Ordering::Acquire))
     }

@@ -2,30 +2,27 @@
 
 pub(crate) mod sensor;
 
+mod ending;
+mod goaway;
+pub(crate) mod linger;
+mod timer;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
+use self::ending::Ending;
 use self::sensor::Sensor;
-use crate::conn::Side;
+pub(crate) use self::timer::Timer;
+use crate::conn::{Side, Socket};
 use crate::hook::Hook;
-use crate::tracker::{Closing, Fact};
+use crate::tracker::Fact;
 use crate::{Address, Conn};
-
-/// How often a client that is given time is read from before other tasks have
-/// their turn.
-const LINGER_READS: usize = 16;
-
-/// How long a client may take to close its side of a connection that the
-/// program closes; Go's `rstAvoidanceDelay`.
-const LINGER: Duration = Duration::from_millis(500);
 
 pin_project! {
     /// A stream whose bytes tell what its connection is doing.
@@ -42,8 +39,8 @@ pin_project! {
         #[pin]
         stream: T,
         sensor: Sensor,
-        // Runs while a client is given time to close its side.
-        linger: Option<Pin<Box<Sleep>>>,
+        // There from when the connection is drained, closed or shut down.
+        ending: Option<Box<Ending>>,
     }
 }
 
@@ -78,11 +75,11 @@ impl<T> ConnIo<T> {
         hook: impl Hook,
     ) -> Self {
         let conn = Conn::new(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
-        Self::with_sensor(stream, Sensor::new(conn))
+        Self::with_sensor(stream, Sensor::new(conn, true))
     }
 
     pub(crate) fn with_sensor(stream: T, sensor: Sensor) -> Self {
-        Self { stream, sensor, linger: None }
+        Self { stream, sensor, ending: None }
     }
 
     /// The connection that this is the stream of.
@@ -101,6 +98,12 @@ impl<T> ConnIo<T> {
     /// wrong from then on.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.stream
+    }
+
+    /// Whether the client is given time after the server has shut down; see
+    /// [`InstrumentedListener::lingering_close`](crate::InstrumentedListener::lingering_close).
+    pub fn set_lingering_close(&mut self, on: bool) {
+        self.sensor.set_lingers(on);
     }
 
     /// Takes the stream out of its instrumentation.
@@ -127,21 +130,24 @@ impl<T: fmt::Debug> fmt::Debug for ConnIo<T> {
     }
 }
 
-impl<T: AsyncRead> AsyncRead for ConnIo<T> {
+impl<T: AsyncRead + AsyncWrite> AsyncRead for ConnIo<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.project();
-        match this.sensor.used(Side::Read, cx) {
-            None => {}
-            Some(Closing::Graceful) => return Poll::Ready(Ok(())),
-            Some(Closing::Abort) => return Poll::Ready(Err(closed())),
+        let mut this = self.project();
+        let disturbed = this.sensor.is_disturbed(Side::Read, cx);
+        if disturbed {
+            let ending = this.ending.get_or_insert_default();
+            if let Some(end) = ending.before_read(this.stream.as_mut(), this.sensor, cx) {
+                this.sensor.waits(Side::Read, cx);
+                return end;
+            }
         }
         let room = buf.remaining();
         let before = buf.filled().len();
-        let result = this.stream.poll_read(cx, buf);
+        let result = this.stream.as_mut().poll_read(cx, buf);
         match &result {
             Poll::Pending => this.sensor.read_pending(cx),
             Poll::Ready(Ok(())) => match &buf.filled()[before..] {
@@ -151,31 +157,43 @@ impl<T: AsyncRead> AsyncRead for ConnIo<T> {
             },
             Poll::Ready(Err(error)) => this.sensor.read_failed(error.kind()),
         }
+        if !disturbed {
+            return result;
+        }
+        let ending = this.ending.get_or_insert_default();
+        if result.is_ready() {
+            ending.has_read();
+        } else if ending.poll_drain(this.stream.as_mut(), this.sensor, cx) {
+            // Closed from now on.
+            if let Some(end) = ending.before_read(this.stream, this.sensor, cx) {
+                return end;
+            }
+        }
         result
     }
 }
 
-impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
+impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.as_mut().poll_may_write(cx))?;
         let this = self.project();
-        let closing = this.sensor.used(Side::Write, cx);
-        let result = write(closing, || this.stream.poll_write(cx, buf));
+        let result = this.stream.poll_write(cx, buf);
         this.sensor.wrote(&result, [buf], cx);
         result
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.as_mut().poll_may_write(cx))?;
         let this = self.project();
-        let closing = this.sensor.used(Side::Write, cx);
-        let result = write(closing, || this.stream.poll_write_vectored(cx, bufs));
+        let result = this.stream.poll_write_vectored(cx, bufs);
         this.sensor.wrote(&result, bufs.iter().map(|buf| &**buf), cx);
         result
     }
@@ -184,16 +202,24 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let closing = this.sensor.used(Side::Write, cx);
-        let result = write(closing, || this.stream.poll_flush(cx));
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_may_write(cx))?;
+        let mut this = self.project();
+        let result = this.stream.as_mut().poll_flush(cx);
         match &result {
             Poll::Ready(Ok(())) => {
                 // A task that has nothing to wait for here may come to wait for
                 // a handler, and it need not be the one that waited before.
                 this.sensor.waits(Side::Write, cx);
-                this.sensor.flushed(cx);
+                let flush = this.sensor.flushed(cx);
+                if flush.hijacked {
+                    this.sensor.conn().keep_socket(Socket::of(&*this.stream));
+                }
+                if let Some(ending) = this.ending {
+                    if flush.bytes && ending.has_flushed(this.sensor) {
+                        cx.waker().wake_by_ref();
+                    }
+                }
             }
             Poll::Ready(Err(error)) => this.sensor.write_failed(error.kind()),
             Poll::Pending => this.sensor.waits(Side::Write, cx),
@@ -203,54 +229,40 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for ConnIo<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
-        let closing = this.sensor.used(Side::Write, cx);
+        let disturbed = this.sensor.is_disturbed(Side::Write, cx);
         this.sensor.waits(Side::Write, cx);
-        this.sensor.record(Fact::ShutDown);
-        if this.linger.is_none() {
-            let mut shutdown = || this.stream.as_mut().poll_shutdown(cx);
-            match closing {
-                None => return shutdown(),
-                Some(closing) => ready!(write(Some(closing), shutdown))?,
-            }
-            if !this.sensor.has_written() {
+        if this.ending.is_none() && !disturbed && !this.sensor.lingers() {
+            this.sensor.record(Fact::ShutDown);
+            ready!(this.stream.as_mut().poll_shutdown(cx))?;
+            if !this.sensor.may_linger() || !has_unread(this.stream.as_mut(), cx) {
                 return Poll::Ready(Ok(()));
             }
         }
-        // The system drops what is under way to a client when it gets more
-        // bytes for a socket that is closed, or closes one with bytes unread.
-        let linger = this.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        if closing != Some(Closing::Graceful) || linger.as_mut().poll(cx).is_ready() {
+        this.sensor.record(Fact::ShutDown);
+        let ending = this.ending.get_or_insert_default();
+        ending.poll_shutdown(this.stream, this.sensor, cx)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite> ConnIo<T> {
+    /// Whether the server may write: not while a frame of this crate's is half
+    /// written, nor when the program has closed the connection.
+    #[inline]
+    fn poll_may_write(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        if !this.sensor.is_disturbed(Side::Write, cx) {
             return Poll::Ready(Ok(()));
         }
-        let mut scrap = [0; 4096];
-        for _ in 0..LINGER_READS {
-            let mut buf = ReadBuf::new(&mut scrap);
-            match ready!(this.stream.as_mut().poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => {}
-                _ => return Poll::Ready(Ok(())),
-            }
-        }
-        // A flood: let others have their turn.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        let ending = this.ending.get_or_insert_default();
+        let may = ending.before_write(this.stream, this.sensor, cx);
+        this.sensor.waits(Side::Write, cx);
+        may
     }
 }
 
-/// Writes, flushes or shuts down. A stream that has to end does not wait.
-fn write<R>(
-    closing: Option<Closing>,
-    poll: impl FnOnce() -> Poll<io::Result<R>>,
-) -> Poll<io::Result<R>> {
-    match closing {
-        None => poll(),
-        Some(Closing::Graceful) => match poll() {
-            Poll::Pending => Poll::Ready(Err(closed())),
-            ready => ready,
-        },
-        Some(Closing::Abort) => Poll::Ready(Err(closed())),
-    }
-}
-
-fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the program has closed the connection")
+/// Whether the client has sent something that nobody has read.
+fn has_unread<T: AsyncRead>(stream: Pin<&mut T>, cx: &mut Context<'_>) -> bool {
+    let mut scrap = [0; 1024];
+    let mut buf = ReadBuf::new(&mut scrap);
+    matches!(stream.poll_read(cx, &mut buf), Poll::Ready(Ok(())) if !buf.filled().is_empty())
 }

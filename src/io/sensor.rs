@@ -6,27 +6,71 @@ use std::task::{Context, Poll, Waker};
 use crate::Conn;
 use crate::conn::Side;
 use crate::tracker::wire::Wire;
-use crate::tracker::{Closing, Fact};
+use crate::tracker::{Closing, Demand, Fact, Tracker};
 
-/// Tells a connection what passes through its stream; decides nothing.
+/// How a chunked body without trailers ends (RFC 9112, section 7.1).
+const LAST_CHUNK: &[u8; 5] = b"0\r\n\r\n";
+
+/// Records with a connection what passes through its stream; decides nothing.
 pub(crate) struct Sensor {
     conn: Conn,
     wire: Wire,
     /// The wakers that the connection was last given, to see when they change.
     wakers: [Option<Waker>; 2],
+    /// What the program wanted when a waker last changed.
+    demand: Demand,
+    bytes_read: u64,
+    lingers: bool,
 }
 
 impl Sensor {
-    pub(crate) fn new(conn: Conn) -> Self {
-        Self { conn, wire: Wire::new(), wakers: [None, None] }
+    pub(crate) fn new(conn: Conn, lingers: bool) -> Self {
+        Self {
+            conn,
+            wire: Wire::new(),
+            wakers: [None, None],
+            demand: Demand::default(),
+            bytes_read: 0,
+            lingers,
+        }
     }
 
     pub(crate) fn conn(&self) -> &Conn {
         &self.conn
     }
 
+    pub(crate) fn tracker(&self) -> Tracker {
+        self.conn.tracker()
+    }
+
+    pub(crate) fn closing(&self) -> Option<Closing> {
+        self.tracker().closing()
+    }
+
     pub(crate) fn record(&self, fact: Fact) {
         self.conn.record(fact);
+    }
+
+    pub(crate) fn set_lingers(&mut self, lingers: bool) {
+        self.lingers = lingers;
+    }
+
+    /// Whether the client is given time after the server has shut down.
+    pub(crate) fn lingers(&self) -> bool {
+        let tracker = self.tracker();
+        let unread = tracker.may_have_unread() && !self.has_read_body(tracker);
+        self.lingers && unread
+    }
+
+    /// Whether the client is given time if there are bytes to be read.
+    pub(crate) fn may_linger(&self) -> bool {
+        self.lingers && !self.tracker().has_read_all()
+    }
+
+    /// The last stream that the server has been given, where a frame of
+    /// somebody else's may be written now.
+    pub(crate) fn last_stream_between_frames(&self) -> Option<u32> {
+        self.wire.last_stream_between_frames()
     }
 
     /// A read failed.
@@ -43,11 +87,6 @@ impl Sensor {
         self.record(Fact::WriteFailed(kind));
     }
 
-    /// Whether anything was written.
-    pub(crate) fn has_written(&self) -> bool {
-        self.wire.has_written()
-    }
-
     /// The task of `cx` is going to wait for this side.
     #[inline]
     pub(crate) fn waits(&mut self, side: Side, cx: &Context<'_>) {
@@ -62,52 +101,84 @@ impl Sensor {
         self.wakers[side as usize] = Some(cx.waker().clone());
         self.conn.set_waker(side, cx.waker().clone());
         // Whoever wanted a poll a moment ago may have woken the task that
-        // waited before.
-        if self.conn.tracker().wants_poll() {
+        // waited before. Once is enough: there are tasks with a new waker at
+        // each poll.
+        let tracker = self.tracker();
+        let demand = tracker.demand();
+        let is_new = demand != self.demand && demand != Demand::default();
+        self.demand = demand;
+        if is_new || tracker.wants_flush() {
             cx.waker().wake_by_ref();
         }
     }
 
-    /// The stream is about to be used. Returns how it has to end, if it has.
+    /// The stream is about to be used. Returns whether it is drained or closed.
     #[inline]
-    pub(crate) fn used(&mut self, side: Side, cx: &Context<'_>) -> Option<Closing> {
+    pub(crate) fn is_disturbed(&mut self, side: Side, cx: &Context<'_>) -> bool {
         // A task may come to wait without waiting for the stream: for a
         // handler, say. So its first use counts too.
         if self.wakers[side as usize].is_none() {
             self.set_waker(side, cx);
         }
-        if self.conn.tracker().is_undisturbed() {
-            return None;
-        }
-        self.record(Fact::Used);
-        self.conn.closing()
+        !self.tracker().is_undisturbed()
     }
 
     #[inline]
     pub(crate) fn read(&mut self, bytes: &[u8], cx: &Context<'_>) {
-        let wake = if self.wire.needs_no_parsing() {
-            self.conn.record(Fact::Read)
+        let start = self.bytes_read;
+        self.bytes_read += bytes.len() as u64;
+        let last_chunk = bytes.ends_with(LAST_CHUNK);
+        self.conn.set_bytes_read(self.bytes_read, last_chunk);
+        let wake = if !self.wire.needs_no_parsing() {
+            self.follow_read(bytes, start)
+        } else if self.reads_body() {
+            if last_chunk {
+                self.conn.request_ends_at(self.bytes_read);
+            }
+            self.conn.record(Fact::ReadBody)
         } else {
-            self.follow_read(bytes)
+            self.conn.record_read(Fact::Read, start)
         };
         if wake {
             cx.waker().wake_by_ref();
         }
     }
 
-    fn follow_read(&mut self, bytes: &[u8]) -> bool {
+    fn follow_read(&mut self, bytes: &[u8], start: u64) -> bool {
         let Self { conn, wire, .. } = self;
         let mut wake = false;
-        wire.read(bytes, |fact| wake |= conn.record(fact));
+        wire.read(bytes, |fact| wake |= conn.record_read(fact, start));
         wake
+    }
+
+    /// Whether what was just read belongs to the body of the last request, whose
+    /// end nobody will record.
+    #[inline]
+    fn reads_body(&self) -> bool {
+        self.tracker().body_is_not_followed() && self.conn.request_end().includes(self.bytes_read)
+    }
+
+    /// Whether all of the last request's body has been read, as far as can be
+    /// known where nobody records it.
+    fn has_read_body(&self, tracker: Tracker) -> bool {
+        tracker.body_is_not_followed() && self.conn.request_end().is_reached(self.bytes_read)
     }
 
     #[inline]
     pub(crate) fn read_pending(&mut self, cx: &Context<'_>) {
         self.waits(Side::Read, cx);
+        if self.tracker().body_is_not_followed() && self.waits_for_body() {
+            return;
+        }
         if self.conn.record(Fact::ReadPending) {
             cx.waker().wake_by_ref();
         }
+    }
+
+    /// Whether more of the last request's body is certain to come.
+    #[cold]
+    fn waits_for_body(&self) -> bool {
+        self.conn.request_end().is_ahead_of(self.bytes_read)
     }
 
     #[inline]
@@ -161,23 +232,32 @@ impl Sensor {
         wake
     }
 
+    /// All that was written is in the socket.
     #[inline]
-    pub(crate) fn flushed(&mut self, cx: &Context<'_>) {
-        let wake = if self.wire.needs_no_parsing() {
-            let bytes = self.wire.take_unflushed();
-            self.conn.record(Fact::Flushed { bytes })
+    pub(crate) fn flushed(&mut self, cx: &Context<'_>) -> Flush {
+        let bytes = self.wire.is_unflushed();
+        let fact = if self.wire.needs_no_parsing() {
+            self.wire.take_unflushed();
+            Some(Fact::Flushed { bytes })
         } else {
-            self.follow_flushed()
+            self.wire.flushed()
         };
+        let Some(fact) = fact else { return Flush { bytes, hijacked: false } };
+        let (wake, hijacked) = self.conn.record_flush(fact);
         if wake {
             cx.waker().wake_by_ref();
         }
+        Flush { bytes, hijacked }
     }
+}
 
-    #[inline]
-    fn follow_flushed(&mut self) -> bool {
-        self.wire.flushed().is_some_and(|fact| self.conn.record(fact))
-    }
+/// What a flush has come to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flush {
+    /// There was something to flush.
+    pub(crate) bytes: bool,
+    /// The stream is somebody else's from now on.
+    pub(crate) hijacked: bool,
 }
 
 impl Drop for Sensor {

@@ -41,9 +41,9 @@ where
         let this = self.project();
         let result = ready!(record_panic(this.guard, || this.inner.poll(cx)));
         let mut guard = this.guard.take();
-        Poll::Ready(result.map(|response| {
+        Poll::Ready(result.map(|mut response| {
             if let Some(guard) = &mut guard {
-                guard.answered(&response);
+                guard.answered(&mut response);
             }
             response.map(|body| ConnStateBody::new(body, guard))
         }))

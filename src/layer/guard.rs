@@ -1,16 +1,17 @@
 //! The guards that say when the parts of an HTTP/1 request are over: exactly
 //! once each, however they end.
 
-use http::header::CONNECTION;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
+use super::head::{RequestHead, ends_connection, say_close};
 use crate::Conn;
-use crate::tracker::{self, Exchange};
+use crate::conn::{ExchangeId, RequestLength};
+use crate::tracker;
 
-/// In a request's extensions: a layer has told of this request, and those
-/// further in need not.
+/// In a request's extensions: a layer tracks this request, and those further
+/// in need not.
 ///
 /// Only layers that found their connection there leave it: in extensions that
 /// are empty it would take an allocation. HTTP/1 does not depend on it.
@@ -29,7 +30,8 @@ pub(crate) fn mark_tracked<B>(request: &mut Request<B>) {
 #[derive(Debug)]
 pub(crate) struct ResponseGuard {
     conn: Conn,
-    exchange: Exchange,
+    exchange: ExchangeId,
+    version: Version,
     upgradable: Upgradable,
     response: tracker::Response,
 }
@@ -49,40 +51,65 @@ impl ResponseGuard {
         &self.conn
     }
 
-    /// A request has reached the layer. `None` if its end need not be told:
-    /// HTTP/2 is followed on the wire, and another layer may have told of the
+    /// A request has reached the layer, which has `found` its connection there
+    /// or was made for it. `None` if its end need not be
+    /// recorded: HTTP/2 is followed on the wire, and another layer may track the
     /// request already.
-    pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
+    pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>, found: bool) -> Option<Self> {
         let version = request.version();
         if version == Version::HTTP_2 {
-            conn.count_request();
+            conn.count_http2_request(found);
             return None;
         }
-        let exchange = conn.request_began(tracker::Request {
-            has_body: !request.body().is_end_stream(),
-            may_persist: version == Version::HTTP_11 && !says_close(request.headers()),
-        })?;
+        let head = RequestHead::of(request);
+        let has_body = !request.body().is_end_stream();
+        let length = RequestLength {
+            head: head.length,
+            spaces: head.spaces,
+            body: if has_body { request.body().size_hint().exact() } else { Some(0) },
+        };
+        let request_facts = tracker::Request { has_body, may_persist: head.may_persist };
+        let exchange = conn.request_began(request_facts, length)?;
         Some(Self {
             conn: conn.clone(),
             exchange,
+            version,
             upgradable: Upgradable::of(request),
             response: tracker::Response { may_persist: true, upgraded: false },
         })
     }
 
-    /// The response's head is known.
+    /// The response's head is known. It says that the connection ends, if it
+    /// is drained.
     #[inline]
-    pub(crate) fn answered<B>(&mut self, response: &Response<B>) {
-        self.response = tracker::Response {
-            // hyper ends a connection after an interim answer as the last one:
-            // a 101 that nobody asked for, say.
-            may_persist: !response.status().is_informational() && !says_close(response.headers()),
-            upgraded: match self.upgradable {
-                Upgradable::No => false,
-                Upgradable::Upgrade => response.status() == StatusCode::SWITCHING_PROTOCOLS,
-                Upgradable::Connect => response.status().is_success(),
-            },
+    pub(crate) fn answered<B>(&mut self, response: &mut Response<B>) {
+        let upgraded = match self.upgradable {
+            Upgradable::No => false,
+            Upgradable::Upgrade => response.status() == StatusCode::SWITCHING_PROTOCOLS,
+            Upgradable::Connect => {
+                // hyper hands over after a 101 to CONNECT as well.
+                let status = response.status();
+                status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS
+            }
         };
+        if self.conn.is_draining() && !upgraded && !response.status().is_informational() {
+            self.end_connection(response);
+        }
+        let may_persist = !ends_connection(response);
+        self.response = tracker::Response { may_persist, upgraded };
+    }
+
+    #[cold]
+    fn end_connection<B>(&self, response: &mut Response<B>) {
+        // The client has sent more already, which is served too.
+        if self.conn.has_read_ahead() {
+            return;
+        }
+        if self.version == Version::HTTP_10 {
+            // Else hyper would add a keep-alive.
+            *response.version_mut() = Version::HTTP_10;
+        }
+        say_close(response.headers_mut());
     }
 }
 
@@ -105,34 +132,20 @@ impl Upgradable {
     }
 }
 
-/// Whether `Connection: close` is said (RFC 9112, section 9.6).
-// A message has few names, and looking at each is no dearer than a look-up.
-#[inline]
-fn says_close(headers: &HeaderMap) -> bool {
-    headers.iter().any(|(name, value)| name == CONNECTION && names_close(value.as_bytes()))
-}
-
-/// Whether `close` is among the tokens.
-#[cold]
-fn names_close(value: &[u8]) -> bool {
-    let mut tokens = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    tokens.any(|token| token.eq_ignore_ascii_case(b"close"))
-}
-
 /// Lives as long as a followed request body does; its drop says that the body
 /// is over.
 #[cfg(feature = "axum")]
 #[derive(Debug)]
 pub(crate) struct RequestBodyGuard {
     conn: Conn,
-    exchange: Exchange,
+    exchange: ExchangeId,
     read_to_end: bool,
 }
 
 #[cfg(feature = "axum")]
 impl RequestBodyGuard {
     /// For the body of the request that the layer was last called for. `None`
-    /// if it need not be told.
+    /// if it need not be recorded.
     pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
         if request.version() == Version::HTTP_2 || request.body().is_end_stream() {
             return None;
@@ -151,27 +164,5 @@ impl RequestBodyGuard {
 impl Drop for RequestBodyGuard {
     fn drop(&mut self) {
         self.conn.request_body_ended(self.exchange, self.read_to_end);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn close_is_a_token_among_others() {
-        let says_close = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(CONNECTION, http::HeaderValue::from_static(value));
-            }
-            super::says_close(&headers)
-        };
-        assert!(!says_close(&[]));
-        assert!(!says_close(&["keep-alive"]));
-        assert!(!says_close(&["closed", "x-close"]));
-        assert!(says_close(&["close"]));
-        assert!(says_close(&["Keep-Alive,  Close"]));
-        assert!(says_close(&["keep-alive", "close"]));
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod future;
 pub(crate) mod guard;
+mod head;
 #[cfg(feature = "axum")]
 pub(crate) mod request_body;
 pub(crate) mod service;

@@ -50,7 +50,7 @@ impl<S> ConnStateService<S> {
             return None;
         }
         match &self.conn {
-            Some(conn) => ResponseGuard::begin(conn, request),
+            Some(conn) => ResponseGuard::begin(conn, request, false),
             None => Self::begin_found(request),
         }
     }
@@ -64,7 +64,7 @@ impl<S> ConnStateService<S> {
         mark_tracked(request);
         #[cfg(feature = "axum")]
         crate::axum::provide_socket_addr(&conn, request);
-        ResponseGuard::begin(&conn, request)
+        ResponseGuard::begin(&conn, request, true)
     }
 }
 

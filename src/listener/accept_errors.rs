@@ -10,6 +10,10 @@ use crate::{Accept, InstrumentedListener};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
+/// So many connections may be lost in a row, before one was accepted, until it
+/// looks as if the listener had nothing else to say.
+const MOST_TRANSIENT: u32 = 16;
+
 /// What an accept error says about the next try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AcceptError {
@@ -41,6 +45,8 @@ impl AcceptError {
             libc::EPROTO | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::EOPNOTSUPP => {
                 Self::Transient
             }
+            // "Firewall rules forbid connection", says accept(2): this one.
+            libc::EPERM => Self::Transient,
             #[cfg(target_os = "linux")]
             libc::ENONET => Self::Transient,
             _ => Self::Fatal,
@@ -71,19 +77,23 @@ pub(crate) async fn accept<L: Accept>(
     listener: &mut InstrumentedListener<L>,
 ) -> io::Result<(L::Io, L::Addr)> {
     let mut pause = FIRST_PAUSE;
+    let mut transient = 0;
     let connections = listener.connections();
     loop {
         // Enlisted before the try, so that no room that comes free is missed.
         let mut room = std::pin::pin!(connections.one_gone());
         room.as_mut().enable();
-        let error = match listener.get_mut().accept().await {
+        let error = match listener.accept_stream().await {
             Ok(accepted) => return Ok(accepted),
             Err(error) => error,
         };
         match AcceptError::of(&error) {
-            // A listener may have many of these at once; others have their turn.
-            AcceptError::Transient => tokio::task::yield_now().await,
-            AcceptError::Exhausted => {
+            // A listener may have some of these at once; others have their turn.
+            AcceptError::Transient if transient < MOST_TRANSIENT => {
+                transient += 1;
+                tokio::task::yield_now().await;
+            }
+            AcceptError::Transient | AcceptError::Exhausted => {
                 diagnostics::accept_failed(&error, pause);
                 let _ = tokio::time::timeout(pause, room).await;
                 pause = LAST_PAUSE.min(pause * 2);

@@ -10,6 +10,7 @@ use std::task::Poll;
 use crate::conn::Side;
 use crate::hook::Hook;
 use crate::io::ConnIo;
+use crate::io::Timer;
 use crate::io::sensor::Sensor;
 use crate::tracker::Fact;
 use crate::{Address, Conn};
@@ -66,11 +67,11 @@ impl<T> Handshake<T> {
         hook: impl Hook,
     ) -> Self {
         let conn = Conn::new(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
-        Self::begin(stream, conn)
+        Self::begin(stream, conn, true)
     }
 
-    pub(crate) fn begin(stream: T, conn: Conn) -> Self {
-        let sensor = Sensor::new(conn);
+    pub(crate) fn begin(stream: T, conn: Conn, lingers: bool) -> Self {
+        let sensor = Sensor::new(conn, lingers);
         sensor.record(Fact::HandshakeBegan);
         Self { stream, sensor }
     }
@@ -106,8 +107,15 @@ impl<T> Handshake<T> {
         let Self { stream, mut sensor } = self;
         let stream = {
             let mut handshake = pin!(handshake(stream));
+            let mut grace = None;
             poll_fn(|cx| {
                 sensor.waits(Side::Read, cx);
+                if sensor.conn().is_draining() {
+                    let timer = grace.get_or_insert_with(|| Timer::new(sensor.conn().idle_grace()));
+                    if timer.poll(cx).is_ready() {
+                        sensor.record(Fact::GraceOver);
+                    }
+                }
                 if sensor.conn().closing().is_some() {
                     return Poll::Ready(Err(HandshakeError::Closed));
                 }

@@ -5,10 +5,12 @@ pub(crate) mod accept_errors;
 pub(crate) mod handshake;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
@@ -44,7 +46,12 @@ use crate::{Address, Conn, Connections, Handshake};
 /// # }
 /// ```
 pub fn instrument_listener<L>(listener: L, hook: impl Hook) -> InstrumentedListener<L> {
-    InstrumentedListener { listener, hook: Arc::new(hook), connections: Connections::new() }
+    InstrumentedListener {
+        listener: Some(listener),
+        hook: Arc::new(hook),
+        connections: Connections::new(),
+        lingers: true,
+    }
 }
 
 /// Something that accepts connections: what [`instrument_listener`] can wrap.
@@ -164,9 +171,11 @@ impl Accept for UnixListener {
 ///
 /// With the feature `axum` it is an `axum::serve::Listener` too.
 pub struct InstrumentedListener<L> {
-    listener: L,
+    /// `None` when a drain has closed it.
+    listener: Option<L>,
     hook: Arc<dyn Hook>,
     connections: Connections,
+    lingers: bool,
 }
 
 impl<L: Accept> InstrumentedListener<L> {
@@ -175,6 +184,10 @@ impl<L: Accept> InstrumentedListener<L> {
     ///
     /// Nothing lies between the report and the return, so dropping this future
     /// (in a `select!`, say) never loses a connection that was reported.
+    ///
+    /// When [its connections](Self::connections) are drained, this closes the
+    /// listener inside, so that the system refuses those who would wait there
+    /// for nobody, and waits for ever.
     ///
     /// # Errors
     ///
@@ -194,12 +207,30 @@ impl<L: Accept> InstrumentedListener<L> {
     ///
     /// As for [`accept`](Self::accept).
     pub async fn accept_handshake(&mut self) -> io::Result<Handshake<L::Io>> {
-        let (stream, remote_addr) = self.listener.accept().await?;
+        let (stream, remote_addr) = self.accept_stream().await?;
         Ok(self.register(stream, remote_addr.into()))
     }
 
+    /// Waits for the next connection, of which nobody knows yet.
+    pub(crate) async fn accept_stream(&mut self) -> io::Result<(L::Io, L::Addr)> {
+        if let Some(listener) = &mut self.listener {
+            let mut accept = pin!(listener.accept());
+            let mut drained = pin!(self.connections.until_draining());
+            let accepted = poll_fn(|cx| match drained.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => accept.as_mut().poll(cx).map(Some),
+            });
+            if let Some(accepted) = accepted.await {
+                return accepted;
+            }
+        }
+        self.listener = None;
+        std::future::pending().await
+    }
+
     pub(crate) fn register(&self, stream: L::Io, remote_addr: Address) -> Handshake<L::Io> {
-        let local_addr = self.listener.connection_local_addr(&stream);
+        let listener = self.listener.as_ref();
+        let local_addr = listener.and_then(|listener| listener.connection_local_addr(&stream).ok());
         let local_addr = local_addr.map_or(Address::Unknown, Into::into);
         let conn = Conn::new(
             remote_addr,
@@ -207,7 +238,7 @@ impl<L: Accept> InstrumentedListener<L> {
             self.hook.clone(),
             Some(self.connections.observer()),
         );
-        Handshake::begin(stream, conn)
+        Handshake::begin(stream, conn, self.lingers)
     }
 }
 
@@ -218,21 +249,55 @@ impl<L> InstrumentedListener<L> {
         self.connections.clone()
     }
 
+    /// Whether clients that may still be sending are given time, half a second
+    /// at most, after the server has closed its side; on unless it is turned
+    /// off. nginx has it under this name.
+    ///
+    /// A server that answers while the client still uploads (`413`, `401`, a
+    /// redirect) closes the connection with bytes unread, and the system then
+    /// sends a reset that overtakes the answer. So only the server's side is
+    /// closed at first, and what still comes is read and thrown away: 16 MiB of
+    /// each connection at most, and of 1,024 connections at once.
+    pub fn lingering_close(mut self, on: bool) -> Self {
+        self.lingers = on;
+        self
+    }
+
     /// The listener inside.
+    ///
+    /// # Panics
+    ///
+    /// If a drain has closed it: see [`accept`](Self::accept).
     pub fn get_ref(&self) -> &L {
-        &self.listener
+        self.listener.as_ref().expect(CLOSED)
     }
 
     /// The listener inside. What is accepted from it directly is not tracked.
+    ///
+    /// # Panics
+    ///
+    /// If a drain has closed it: see [`accept`](Self::accept).
     pub fn get_mut(&mut self) -> &mut L {
-        &mut self.listener
+        self.listener.as_mut().expect(CLOSED)
     }
 
     /// Takes the listener out; connections it has accepted go on being tracked.
+    ///
+    /// # Panics
+    ///
+    /// If a drain has closed it: see [`accept`](Self::accept).
     pub fn into_inner(self) -> L {
-        self.listener
+        self.listener.expect(CLOSED)
+    }
+
+    /// The listener inside, unless a drain has closed it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn try_get_ref(&self) -> Option<&L> {
+        self.listener.as_ref()
     }
 }
+
+const CLOSED: &str = "a drain has closed this listener";
 
 impl<L: fmt::Debug> fmt::Debug for InstrumentedListener<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

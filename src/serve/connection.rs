@@ -4,7 +4,8 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -13,10 +14,23 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 
 use super::tls::Transport;
+use crate::io::Timer;
+use crate::io::linger::LINGER;
 use crate::tracker::{Closing, Fact};
-use crate::{Conn, ConnState, Handshake, Protocol, diagnostics};
+use crate::{Conn, Handshake, Protocol, diagnostics};
 
 type BoxError = Box<dyn Error + Send + Sync>;
+
+/// How long a make-service may take.
+const MAKE_SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take until its protocol is known; as long as hyper
+/// gives it for the head of a request by default. hyper-util waits for ever.
+const PROTOCOL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long hyper's graceful shutdown may wait for an HTTP/2 client to answer
+/// its PING.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all connections of a server share.
 pub(super) struct Server<T> {
@@ -43,14 +57,22 @@ impl<T> Server<T> {
             return;
         };
         let conn = io.conn().clone();
-        let made = tokio::select! {
-            biased;
-            () = conn.until_closing() => return,
-            made = make => made,
-        };
-        let service = match made {
-            Ok(service) => service,
-            Err(error) => return diagnostics::make_service_failed(&conn, &*error),
+        // Nobody reads from the client meanwhile, or sees it go.
+        let made = tokio::time::timeout(MAKE_SERVICE_TIMEOUT, async {
+            tokio::select! {
+                biased;
+                () = conn.until_closing() => None,
+                made = make => Some(made),
+            }
+        });
+        let service = match made.await {
+            Ok(None) => return,
+            Ok(Some(Ok(service))) => service,
+            Ok(Some(Err(error))) => return diagnostics::make_service_failed(&conn, &*error),
+            Err(elapsed) => {
+                conn.record(Fact::TimedOut);
+                return diagnostics::make_service_failed(&conn, &elapsed);
+            }
         };
         // Pinned here and driven from elsewhere: as an argument it would be
         // kept twice, for as long as the connection lives.
@@ -83,29 +105,27 @@ where
     }
 }
 
-/// Polls the connection, and tells what can be known only here: when it waits,
-/// and that it is to be drained.
+/// Polls the connection, records what can be known only here (when it waits),
+/// and bounds what hyper does not.
 async fn drive(conn: &Conn, mut http: Pin<&mut impl Graceful>) -> Result<(), BoxError> {
-    let mut draining = false;
     conn.record(Fact::Managed);
+    let mut limits = Limits::default();
     let result = poll_fn(|cx| {
-        // While hyper-util finds out which protocol it is, it would give up a
-        // request whose first bytes are there.
-        let undecided =
-            || conn.state() == ConnState::Active && conn.protocol() == Protocol::Unknown;
-        if !draining && conn.is_draining() && !undecided() {
-            draining = true;
+        if limits.begins_shutdown(conn) {
             http.as_mut().graceful_shutdown();
         }
         let poll = http.as_mut().poll(cx);
         if poll.is_pending() {
+            let quiet = conn.tracker().is_quiet();
             if conn.record(Fact::PollEnded) {
                 cx.waker().wake_by_ref();
             }
-            // As a rule hyper has been told by its stream. But there are times
-            // when it does not touch it.
-            if conn.closing() == Some(Closing::Abort) {
-                return Poll::Ready(Err("the program has closed the connection".into()));
+            if conn.is_draining() && !quiet && conn.tracker().is_quiet() {
+                // The stream has to see that nothing is under way.
+                cx.waker().wake_by_ref();
+            }
+            if let Some(error) = limits.poll(conn, cx) {
+                return Poll::Ready(Err(error.into()));
             }
         }
         poll
@@ -113,10 +133,64 @@ async fn drive(conn: &Conn, mut http: Pin<&mut impl Graceful>) -> Result<(), Box
     .await;
     if let Err(error) = &result {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            if error.is_parse() {
+            if error.is_timeout() {
+                conn.record(Fact::TimedOut);
+            } else if error.is_parse() {
                 conn.record(Fact::ProtocolError);
             }
         }
     }
     result
 }
+
+/// How long hyper may wait for what it waits for without a limit of its own.
+#[derive(Default)]
+struct Limits {
+    protocol: Option<Timer>,
+    ping: Option<Timer>,
+    closing: Option<Timer>,
+}
+
+impl Limits {
+    /// Whether hyper is to shut down now. In HTTP/2 it does so in two steps,
+    /// and knows best when to take the second. In HTTP/1 it would close idle
+    /// connections at once; there the stream and the layer do it.
+    fn begins_shutdown(&mut self, conn: &Conn) -> bool {
+        let begins =
+            self.ping.is_none() && conn.is_draining() && conn.protocol() == Protocol::Http2;
+        if begins {
+            self.ping = Some(Timer::new(PING_TIMEOUT));
+        }
+        begins
+    }
+
+    /// hyper waits. Returns what it has waited for too long.
+    fn poll(&mut self, conn: &Conn, cx: &mut Context<'_>) -> Option<&'static str> {
+        if conn.protocol() != Protocol::Unknown {
+            self.protocol = None;
+        } else {
+            let timer = self.protocol.get_or_insert_with(|| Timer::new(PROTOCOL_TIMEOUT));
+            if timer.poll(cx).is_ready() {
+                conn.record(Fact::TimedOut);
+                return Some("the client has not said which protocol it speaks");
+            }
+        }
+        if let Some(ping) = &mut self.ping {
+            if conn.tracker().is_quiet() && ping.poll(cx).is_ready() {
+                conn.apply_and_wake(Fact::GraceOver);
+            }
+        }
+        match conn.closing() {
+            None => None,
+            // As a rule hyper has been told by its stream. But there are times
+            // when it does not touch it.
+            Some(Closing::Abort) => Some(CLOSED),
+            Some(Closing::Graceful) => {
+                let timer = self.closing.get_or_insert_with(|| Timer::new(2 * LINGER));
+                timer.poll(cx).is_ready().then_some(CLOSED)
+            }
+        }
+    }
+}
+
+const CLOSED: &str = "the program has closed the connection";

@@ -23,7 +23,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::connection::Server;
-use crate::{Accept, Drained, InstrumentedListener};
+use crate::{Accept, Drain, Drained, InstrumentedListener};
 
 /// How long a graceful shutdown takes at most, unless it is set: short of the
 /// 30 seconds after which Kubernetes kills.
@@ -142,7 +142,8 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        ServeWithShutdown { serve: self, signal, timeout: DRAIN_TIMEOUT, wait_for_hijacked: false }
+        let drain = self.listener.connections().drain(DRAIN_TIMEOUT);
+        ServeWithShutdown { serve: self, signal, drain }
     }
 }
 
@@ -246,22 +247,35 @@ impl<L: fmt::Debug, M, K, T> fmt::Debug for Serve<L, M, K, T> {
 pub struct ServeWithShutdown<L, M, K, T, F> {
     serve: Serve<L, M, K, T>,
     signal: F,
-    timeout: Duration,
-    wait_for_hijacked: bool,
+    drain: Drain,
 }
 
 impl<L, M, K, T, F> ServeWithShutdown<L, M, K, T, F> {
     /// How long the connections may take to come to an end before they are
     /// closed by force; 20 seconds unless it is set.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.drain = self.drain.timeout(timeout);
         self
     }
 
-    /// Waits for hijacked connections too, until the deadline; see
-    /// [`Drain::wait_for_hijacked`](crate::Drain::wait_for_hijacked).
+    /// How long a connection that is New or Idle waits for a request that may
+    /// be under way; see [`Drain::idle_grace`].
+    pub fn idle_grace(mut self, grace: Duration) -> Self {
+        self.drain = self.drain.idle_grace(grace);
+        self
+    }
+
+    /// Waits for hijacked connections too, until the time is up; see
+    /// [`Drain::wait_for_hijacked`].
     pub fn wait_for_hijacked(mut self, wait: bool) -> Self {
-        self.wait_for_hijacked = wait;
+        self.drain = self.drain.wait_for_hijacked(wait);
+        self
+    }
+
+    /// Waits for hijacked connections too, and closes them when the time is up;
+    /// see [`Drain::force_hijacked`].
+    pub fn force_hijacked(mut self, force: bool) -> Self {
+        self.drain = self.drain.force_hijacked(force);
         self
     }
 }
@@ -279,12 +293,11 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { serve, signal, timeout, wait_for_hijacked } = self;
-        let connections = serve.listener.connections();
+        let Self { serve, signal, drain } = self;
         Box::pin(async move {
             let listener = serve.run(signal).await?;
             drop(listener);
-            Ok(connections.drain(timeout).wait_for_hijacked(wait_for_hijacked).await)
+            Ok(drain.await)
         })
     }
 }
@@ -293,8 +306,7 @@ impl<L: fmt::Debug, M, K, T, F> fmt::Debug for ServeWithShutdown<L, M, K, T, F> 
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServeWithShutdown")
             .field("serve", &self.serve)
-            .field("timeout", &self.timeout)
-            .field("wait_for_hijacked", &self.wait_for_hijacked)
+            .field("drain", &self.drain)
             .finish_non_exhaustive()
     }
 }

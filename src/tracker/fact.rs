@@ -1,4 +1,4 @@
-//! What the shells tell the tracker, and what it answers.
+//! What the shells report to the tracker, and what it answers.
 
 use std::io;
 
@@ -12,9 +12,15 @@ pub(crate) enum Fact {
     /// The client's whole preface has been read and the server has written its
     /// SETTINGS (RFC 9113, section 3.4).
     Http2Began,
+    /// Both sides speak TLS through the stream: nothing can be seen of what it
+    /// carries.
+    TlsBegan,
 
     /// HTTP/1: bytes were read.
     Read,
+    /// HTTP/1: bytes were read that belong to the body of the request that was
+    /// last begun.
+    ReadBody,
     /// HTTP/1: a read was asked for, and there was nothing.
     ReadPending,
     /// The client has closed its side.
@@ -33,13 +39,11 @@ pub(crate) enum Fact {
     /// HTTP/1: all that was written is in the socket; `bytes` if anything was
     /// written since the flush before.
     Flushed { bytes: bool },
-    /// The stream is about to be read, written, flushed or shut down.
-    Used,
 
     /// HTTP/1: the layer was called.
     RequestBegan(Request),
     /// HTTP/1: the body of the request being served is followed: its end will
-    /// be told.
+    /// be recorded.
     #[cfg_attr(not(feature = "axum"), allow(dead_code))]
     RequestBodyFollowed,
     /// HTTP/1: the followed body of a request ended or was dropped.
@@ -56,15 +60,23 @@ pub(crate) enum Fact {
     StreamsOpened,
     /// HTTP/2: the number of open streams went from one to zero.
     StreamsClosed,
-
+    /// HTTP/2: a header block has begun, or is complete. It opens no stream
+    /// before it is complete.
+    HeaderBlock { open: bool },
+    /// HTTP/2: the client said GOAWAY.
+    GoAwayReceived { error_code: u32 },
     /// HTTP/2: the server said GOAWAY with an error code.
     ProtocolError,
+
+    /// A time-out ends the connection.
+    TimedOut,
+
     /// The stream's TLS handshake is under way.
     HandshakeBegan,
     /// It is done.
     HandshakeDone,
-    /// The connection's future belongs to this crate, which will tell when it
-    /// waits ([`Fact::PollEnded`]).
+    /// `serve` polls the connection's future, and says when it waits
+    /// ([`Fact::PollEnded`]).
     #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     Managed,
     /// The connection's future was polled, and waits.
@@ -75,8 +87,13 @@ pub(crate) enum Fact {
     Close(CloseReason),
     /// The program wants the connection closed if it is idle.
     CloseIfIdle,
-    /// The program wants the connection closed when it has nothing to do.
-    Drain,
+    /// The program wants the connection closed as soon as its client knows:
+    /// this one, or `all` of its registry.
+    Drain { all: bool },
+    /// The drain of all connections of its registry was given up.
+    DrainCancelled,
+    /// A connection that is drained has been quiet for long enough.
+    GraceOver,
 
     /// The stream was taken out of the instrumentation.
     Detached,
@@ -89,14 +106,15 @@ pub(crate) enum Fact {
 pub(crate) struct Request {
     /// The request has a body that has not been read to its end.
     pub(crate) has_body: bool,
-    /// HTTP/1.1 without `Connection: close`.
+    /// The answer will be followed by another request, unless it says
+    /// otherwise itself, and all that is written meanwhile is the answer.
     pub(crate) may_persist: bool,
 }
 
 /// What the layer knows of a response when it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Response {
-    /// There was no `Connection: close`.
+    /// Nothing about it ends the connection.
     pub(crate) may_persist: bool,
     /// It hands the stream over: a 101 or a 2xx to CONNECT, to a request that
     /// could be upgraded.
@@ -106,7 +124,7 @@ pub(crate) struct Response {
 /// Which request of its connection a fact is about. The number wraps.
 pub(crate) type Exchange = u16;
 
-/// What the shell that told a fact has to do at once.
+/// What the shell that recorded a fact has to do at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Effect {
@@ -114,9 +132,15 @@ pub(crate) enum Effect {
     None,
     /// Wake the connection's tasks.
     Wake,
-    /// The request is counted under this number; its end has to be told. Not
-    /// given to a second layer around the same request.
+    /// The first byte of a request was read.
+    FirstByte,
+    /// The request is counted under this number; its end has to be recorded.
+    /// Not given to a second layer around the same request.
     Begun(Exchange),
+    /// The stream is somebody else's from now on.
+    Hijacked,
     /// A handler answers, and no layer was ever called.
     LayerMissing,
+    /// The stream carries TLS.
+    BelowTls,
 }

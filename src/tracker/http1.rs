@@ -36,11 +36,17 @@ impl Tracker {
         match self.word.stage() {
             // More of the same request.
             Stage::BetweenRequests if self.word.is(ConnState::Active) => {}
-            Stage::BetweenRequests => self.enter_active(),
+            Stage::BetweenRequests => {
+                self.enter_active();
+                return Effect::FirstByte;
+            }
             // More of the request that was answered, as far as can be told.
             Stage::Answered if self.word.has(Flag::BodyMaybeUnread) => {}
-            Stage::Answered => return self.next_request_began(),
-            Stage::Serving | Stage::HandingOver => {}
+            Stage::Answered => {
+                self.next_request_began();
+                return Effect::FirstByte;
+            }
+            Stage::Serving => {}
         }
         Effect::None
     }
@@ -48,23 +54,22 @@ impl Tracker {
     /// While the layer knows of no request that this could be the answer to, it
     /// is one of hyper's own.
     #[inline]
-    pub(super) fn written(&mut self) -> Effect {
+    pub(super) fn written(&mut self) {
         match self.word.stage() {
             // Without a layer the answer itself tells (`Answering`).
             Stage::BetweenRequests
                 if self.word.has(Flag::LayerCalled) && !self.word.is(ConnState::New) =>
             {
                 self.word.put(Flag::RejectedByHyper, true);
-                Effect::None
             }
             // hyper went on, and refuses what it had read together with the
             // request before: as in Go that was served, and the next did not
             // begin.
             Stage::Answered => {
                 self.word.put(Flag::RejectedByHyper, true);
-                self.kept_alive()
+                self.kept_alive();
             }
-            Stage::BetweenRequests | Stage::Serving | Stage::HandingOver => Effect::None,
+            Stage::BetweenRequests | Stage::Serving => {}
         }
     }
 
@@ -74,7 +79,8 @@ impl Tracker {
             return Effect::None;
         }
         if !self.word.has(Flag::BodyMaybeUnread) {
-            return self.kept_alive();
+            self.kept_alive();
+            return Effect::None;
         }
         self.word.put(Flag::BodyMaybeUnread, false);
         // The end of this very poll will tell.
@@ -82,25 +88,22 @@ impl Tracker {
     }
 
     /// A read found that there will be nothing more.
-    pub(super) fn read_ended(&mut self, reason: Reason) -> Effect {
+    pub(super) fn read_ended(&mut self, reason: Reason) {
         // Asked for after the answer, so the connection was kept; the client
         // was only gone before the task came to look.
-        let effect = if self.word.at(Stage::Answered) && !self.word.has(Flag::BodyMaybeUnread) {
-            self.kept_alive()
-        } else {
-            Effect::None
-        };
+        if self.word.at(Stage::Answered) && !self.word.has(Flag::BodyMaybeUnread) {
+            self.kept_alive();
+        }
+        self.word.put(Flag::ReadEnded, true);
         self.end(reason);
-        effect
     }
 
     /// A poll of the connection's future is over, and it did not shut down.
     #[inline]
-    pub(super) fn waiting(&mut self) -> Effect {
+    pub(super) fn poll_ended(&mut self) {
         if self.word.at(Stage::Answered) && !self.word.has(Flag::BodyMaybeUnread) {
-            return self.kept_alive();
+            self.kept_alive();
         }
-        Effect::None
     }
 
     #[inline]
@@ -111,18 +114,27 @@ impl Tracker {
         if bytes {
             self.word.put(Flag::AnswerFlushed, true);
         }
-        if !self.word.has(Flag::AnswerFlushed) || !self.is_over() {
+        if !self.word.has(Flag::AnswerFlushed) || self.word.has(Flag::ResponseOpen) {
+            return Effect::None;
+        }
+        self.word.put(Flag::ResponseFlushed, true);
+        if self.word.has(Flag::Upgraded) {
+            // Whatever has become of the request's body: it may be the new
+            // owner's.
+            self.word.set_stage(Stage::BetweenRequests);
+            self.go(ConnState::Hijacked);
+            return Effect::Hijacked;
+        }
+        if self.word.has(Flag::RequestBodyOpen) {
             return Effect::None;
         }
         let unread = self.word.has(Flag::BodyMaybeUnread);
-        if self.word.has(Flag::Upgraded) {
-            self.word.set_stage(Stage::HandingOver);
-            Effect::None
-        } else if self.word.has(Flag::NoNextRequest) {
+        if self.word.has(Flag::NoNextRequest) {
             self.word.set_stage(Stage::BetweenRequests);
             Effect::None
         } else if self.word.has(Flag::KeptAlive) && self.word.has(Flag::MayPersist) && !unread {
-            self.kept_alive()
+            self.kept_alive();
+            Effect::None
         } else {
             self.word.set_stage(Stage::Answered);
             if self.word.has(Flag::Managed) && !unread { Effect::None } else { Effect::Wake }
@@ -138,12 +150,14 @@ impl Tracker {
             Stage::Serving if self.word.has(Flag::ResponseOpen) => return Effect::None,
             // The stream is not hyper's any more.
             Stage::Serving if self.word.has(Flag::Upgraded) => return Effect::None,
-            Stage::HandingOver => return Effect::None,
             // hyper went on to the next request (it was already in the
-            // buffer), which shows that it keeps the connection.
-            Stage::Serving | Stage::Answered => {
-                let _ = self.next_request_began();
+            // buffer), which shows that it keeps the connection. It may do so
+            // before it has written all of the answer: then that one is not
+            // idle for.
+            Stage::Serving if !self.word.has(Flag::ResponseFlushed) => {
+                self.word.put(Flag::KeptAlive, true);
             }
+            Stage::Serving | Stage::Answered => self.next_request_began(),
         }
         self.word.put(Flag::LayerCalled, true);
         // hyper goes on to no request after one that it refuses.
@@ -152,9 +166,11 @@ impl Tracker {
         self.word.put(Flag::ResponseOpen, true);
         self.word.put(Flag::RequestBodyOpen, false);
         self.word.put(Flag::BodyMaybeUnread, request.has_body);
+        self.word.put(Flag::BodyNotFollowed, request.has_body);
         self.word.put(Flag::MayPersist, request.may_persist);
         self.word.put(Flag::Upgraded, false);
         self.word.put(Flag::AnswerFlushed, false);
+        self.word.put(Flag::ResponseFlushed, false);
         Effect::Begun(self.word.next_exchange())
     }
 
@@ -184,20 +200,19 @@ impl Tracker {
 
     /// The connection was kept after an answer.
     #[inline]
-    fn kept_alive(&mut self) -> Effect {
+    fn kept_alive(&mut self) {
         self.word.put(Flag::KeptAlive, true);
         self.word.set_stage(Stage::BetweenRequests);
         if self.word.has_reason() {
             // A panic that was caught further out, and answered.
             self.withdraw_reason(Reason::HandlerPanicked);
         }
-        self.enter_idle()
+        self.enter_idle();
     }
 
     /// The connection was kept, and the next request is there.
-    fn next_request_began(&mut self) -> Effect {
-        let effect = self.kept_alive();
+    fn next_request_began(&mut self) {
+        self.kept_alive();
         self.enter_active();
-        effect
     }
 }

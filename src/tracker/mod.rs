@@ -36,6 +36,13 @@ use crate::state::{ConnState, Protocol};
 pub(crate) use self::fact::{Effect, Exchange, Fact, Request, Response};
 pub(crate) use self::word::Closing;
 
+/// What the program wants of a connection's stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Demand {
+    closing: Option<Closing>,
+    draining: bool,
+}
+
 /// One connection's state, and the states that have still to be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tracker {
@@ -75,22 +82,54 @@ impl Tracker {
         self.word.closing()
     }
 
-    /// The connection has to end when it has nothing to do.
+    /// The connection has to end as soon as its client knows.
     pub(crate) fn is_draining(self) -> bool {
-        self.word.has(Flag::Draining)
+        self.word.is_draining()
     }
 
     /// Nothing has to be done differently when the stream is used.
     #[inline]
     pub(crate) fn is_undisturbed(self) -> bool {
-        !self.word.is_closing() && !self.word.is_handed_over()
+        self.word.is_undisturbed()
     }
 
-    /// A task that polls the stream has something to do that nothing in the
-    /// stream would wake it for.
-    pub(crate) fn wants_poll(self) -> bool {
-        let unflushed = self.word.at(Stage::Serving) && self.part_ended() == Effect::Wake;
-        unflushed || self.closing().is_some()
+    /// What a task that polls the stream has to do that nothing in the stream
+    /// would wake it for; it differs whenever there is something new.
+    pub(crate) fn demand(self) -> Demand {
+        Demand { closing: self.closing(), draining: self.is_draining() }
+    }
+
+    /// An answer may wait for nothing but a flush.
+    pub(crate) fn wants_flush(self) -> bool {
+        self.word.at(Stage::Serving) && self.part_ended() == Effect::Wake
+    }
+
+    /// The task that polls the stream is `serve`'s.
+    pub(crate) fn is_managed(self) -> bool {
+        self.word.has(Flag::Managed)
+    }
+
+    /// No request is under way, and the stream is hyper's.
+    pub(crate) fn is_quiet(self) -> bool {
+        matches!(self.word.state(), ConnState::New | ConnState::Idle)
+    }
+
+    /// The end of the body of the request that was last begun is not recorded.
+    #[inline]
+    pub(crate) fn body_is_not_followed(self) -> bool {
+        self.word.has(Flag::BodyNotFollowed)
+    }
+
+    /// Bytes of the client's may be unread or still coming when the server
+    /// shuts the stream down.
+    pub(crate) fn may_have_unread(self) -> bool {
+        let request = self.word.has(Flag::BodyMaybeUnread) || self.word.has(Flag::RejectedByHyper);
+        !self.has_read_all() && (self.word.is_http2() || self.is_draining() || request)
+    }
+
+    /// Nothing more comes from the client, or it is no concern of hyper's.
+    pub(crate) fn has_read_all(self) -> bool {
+        self.word.has(Flag::ReadEnded) || self.word.is_terminal()
     }
 
     /// Why the connection ended, once it has. `failure` is the kind of the
@@ -115,8 +154,8 @@ impl Tracker {
     pub(crate) fn on(&mut self, fact: Fact) -> Effect {
         if self.word.has(Flag::StreamGone) {
             // For those who still wait to hear of it.
-            if fact == Fact::Drain {
-                self.word.put(Flag::Draining, true);
+            if let Fact::Drain { all } = fact {
+                self.drain(all);
             }
             return Effect::None;
         }
@@ -135,16 +174,26 @@ impl Tracker {
                 return self.close(Reason::ClosedByProgram);
             }
             Fact::CloseIfIdle => {}
-            Fact::Drain => return self.drain(),
-            Fact::ReadClosed => return self.read_ended(Reason::PeerClosed),
-            Fact::ReadFailed(kind) => return self.read_ended(CloseReason::of_io(kind).into()),
-            Fact::WriteFailed(kind) => self.end(CloseReason::of_io(kind).into()),
-            Fact::ShutDown if self.word.has(Flag::RejectedByHyper) => {
-                self.end(Reason::ProtocolError)
+            Fact::Drain { all } => {
+                self.drain(all);
+                return Effect::Wake;
             }
-            Fact::ShutDown if self.word.has(Flag::Draining) => self.end(Reason::ShutdownDrained),
-            Fact::ShutDown => self.end(Reason::ServerClosed),
+            Fact::DrainCancelled => {
+                self.word.put(Flag::DrainingWithAll, false);
+                return Effect::Wake;
+            }
+            Fact::GraceOver => {
+                if self.is_draining() && self.is_quiet() && !self.word.is_closing() {
+                    return self.close(Reason::ShutdownDrained);
+                }
+            }
+            Fact::ReadClosed => self.read_ended(Reason::PeerClosed),
+            Fact::ReadFailed(kind) => self.read_ended(CloseReason::of_io(kind).into()),
+            Fact::WriteFailed(kind) => self.end(CloseReason::of_io(kind).into()),
+            Fact::ShutDown => self.end(self.shutdown_reason()),
+            Fact::GoAwayReceived { .. } => self.record_reason(Reason::PeerClosed),
             Fact::ProtocolError => self.record_reason(Reason::ProtocolError),
+            Fact::TimedOut => self.record_reason(Reason::TimedOut),
             Fact::HandlerPanicked => self.record_reason(Reason::HandlerPanicked),
             Fact::HandshakeBegan => self.word.put(Flag::Handshaking, true),
             Fact::HandshakeDone => self.word.put(Flag::Handshaking, false),
@@ -152,12 +201,20 @@ impl Tracker {
 
             // From here on the states, of which a hijacked stream has no more.
             _ if self.word.is_terminal() => {}
+            _ if self.word.has(Flag::BelowTls) => {}
+            Fact::TlsBegan => {
+                self.word.put(Flag::BelowTls, true);
+                return Effect::BelowTls;
+            }
 
             // HTTP/2 is told by its streams alone.
             Fact::StreamsOpened if self.word.is_http2() => self.enter_active(),
-            Fact::StreamsClosed if self.word.is_http2() => return self.enter_idle(),
+            Fact::StreamsClosed if self.word.is_http2() => self.enter_idle(),
+            Fact::HeaderBlock { open } if self.word.is_http2() => {
+                self.word.put(Flag::HeaderBlockOpen, open);
+            }
             _ if self.word.is_http2() => {}
-            Fact::StreamsOpened | Fact::StreamsClosed => {}
+            Fact::StreamsOpened | Fact::StreamsClosed | Fact::HeaderBlock { .. } => {}
 
             // A connection does not change its protocol.
             Fact::Http2Began if self.protocol() == Protocol::Http1 => {}
@@ -165,7 +222,7 @@ impl Tracker {
                 self.word.set_protocol(Protocol::Http2);
                 self.word.set_stage(Stage::BetweenRequests);
                 self.enter_active();
-                return self.enter_idle();
+                self.enter_idle();
             }
             Fact::Http1Began => self.word.set_protocol(Protocol::Http1),
 
@@ -176,21 +233,17 @@ impl Tracker {
                     return if by_handler { Effect::LayerMissing } else { Effect::None };
                 }
             }
-            Fact::Written => return self.written(),
+            Fact::Written => self.written(),
             Fact::Read => return self.read(),
+            Fact::ReadBody => {}
             Fact::ReadPending => return self.read_pending(),
-            Fact::PollEnded => return self.waiting(),
+            Fact::PollEnded => self.poll_ended(),
             Fact::Flushed { bytes } => return self.flushed(bytes),
-            Fact::Used => {
-                if self.word.at(Stage::HandingOver) {
-                    self.word.set_stage(Stage::BetweenRequests);
-                    self.go(ConnState::Hijacked);
-                }
-            }
             Fact::RequestBegan(request) => return self.request_began(request),
             Fact::RequestBodyFollowed => {
                 if self.word.at(Stage::Serving) {
                     self.word.put(Flag::RequestBodyOpen, true);
+                    self.word.put(Flag::BodyNotFollowed, false);
                     return Effect::Begun(self.word.exchange());
                 }
             }
@@ -222,6 +275,10 @@ impl Tracker {
         self.word.put(Flag::StreamGone, true);
         self.record_reason(if self.word.has(Flag::Handshaking) {
             Reason::HandshakeFailed
+        } else if self.word.is(ConnState::Hijacked) || self.word.at(Stage::Answered) {
+            // The new owner has done with it, or hyper, which does not shut
+            // down where an upgrade was asked for and not given.
+            Reason::ServerClosed
         } else {
             Reason::Aborted
         });
@@ -252,29 +309,40 @@ impl Tracker {
         self.word.put(Flag::NoNextRequest, true);
     }
 
+    /// Why the server shuts the stream down, unless there was a reason before.
+    fn shutdown_reason(&self) -> Reason {
+        if self.word.has(Flag::RejectedByHyper) {
+            Reason::ProtocolError
+        } else if self.word.is_http2() && self.word.is(ConnState::Active) {
+            // With open streams that is no good order.
+            Reason::Aborted
+        } else if self.is_draining() {
+            Reason::ShutdownDrained
+        } else {
+            Reason::ServerClosed
+        }
+    }
+
     /// The program closes the connection, whatever it is doing.
     fn close(&mut self, reason: Reason) -> Effect {
-        self.withdraw_reason(Reason::ShutdownDrained);
+        let ending = self.closing() == Some(Closing::Graceful);
+        if !ending {
+            self.withdraw_reason(Reason::ShutdownDrained);
+        }
         self.record_reason(reason);
-        let closing = match (self.word.state(), reason) {
-            (_, Reason::ShutdownForced) => Closing::Abort,
-            (ConnState::New | ConnState::Idle, _) => Closing::Graceful,
-            // Waiting to be closed already, but for the report of it.
-            _ if self.closing() == Some(Closing::Graceful) => Closing::Graceful,
+        let closing = match self.word.state() {
+            _ if reason == Reason::ShutdownForced => Closing::Abort,
+            ConnState::New | ConnState::Idle => Closing::Graceful,
+            _ if ending => Closing::Graceful,
             _ => Closing::Abort,
         };
         self.word.set_closing(Some(closing));
         Effect::Wake
     }
 
-    /// The program closes the connection as soon as it has nothing to do.
-    fn drain(&mut self) -> Effect {
-        self.word.put(Flag::Draining, true);
-        match self.word.state() {
-            ConnState::New | ConnState::Idle => self.close(Reason::ShutdownDrained),
-            // The future of the connection, if it is ours, is told.
-            _ => Effect::Wake,
-        }
+    /// The program closes the connection as soon as its client knows.
+    fn drain(&mut self, all: bool) {
+        self.word.put(if all { Flag::DrainingWithAll } else { Flag::Draining }, true);
     }
 
     #[inline]
@@ -282,51 +350,13 @@ impl Tracker {
         if !self.word.is(ConnState::Active) {
             self.go(ConnState::Active);
         }
-        if self.word.is_closing() {
-            self.enter_active_while_closing();
-        }
-    }
-
-    #[cold]
-    fn enter_active_while_closing(&mut self) {
-        match self.closing() {
-            None => {}
-            // Drained when its last stream ended, but the client had opened
-            // another: that one is served too.
-            Some(Closing::Graceful)
-                if self.word.is_http2() && self.word.reason() == Some(Reason::ShutdownDrained) =>
-            {
-                self.word.set_closing(None);
-                self.word.set_reason(None);
-            }
-            // Closed while idle, but a request was in hyper's buffer already.
-            // Its answer has not begun, so that none is cut short.
-            Some(_) => self.word.set_closing(Some(Closing::Abort)),
-        }
     }
 
     #[inline]
-    fn enter_idle(&mut self) -> Effect {
-        if !self.word.is(ConnState::Active) {
-            return Effect::None;
-        }
-        if self.is_draining() {
-            return self.enter_idle_while_draining();
-        }
-        self.go(ConnState::Idle);
-        Effect::None
-    }
-
-    #[cold]
-    fn enter_idle_while_draining(&mut self) -> Effect {
-        // Where the connection's future is ours, it is known not to be kept.
-        // Elsewhere it is idle, and closed for that.
-        if !self.word.has(Flag::Managed) {
+    fn enter_idle(&mut self) {
+        if self.word.is(ConnState::Active) {
             self.go(ConnState::Idle);
         }
-        self.record_reason(Reason::ShutdownDrained);
-        self.word.set_closing(self.closing().or(Some(Closing::Graceful)));
-        Effect::Wake
     }
 
     #[inline]

@@ -14,6 +14,7 @@ const ONCE: Request = Request { may_persist: false, ..PLAIN };
 const ANSWER: Response = Response { may_persist: true, upgraded: false };
 const UPGRADE: Response = Response { upgraded: true, ..ANSWER };
 
+const DRAIN: Fact = Fact::Drain { all: true };
 const FLUSHED: Fact = Fact::Flushed { bytes: true };
 
 fn ended(exchange: Exchange, response: Response) -> Fact {
@@ -39,6 +40,10 @@ fn places() -> Vec<(&'static str, Vec<Fact>)> {
         ("serving", begin(PLAIN)),
         ("serving, part of the answer flushed", with(begin(PLAIN), &[FLUSHED])),
         ("answered, not flushed", with(begin(PLAIN), &[ended(1, ANSWER)])),
+        (
+            "answered, body followed and ended later, not flushed",
+            with(begin(WITH_BODY), &[RequestBodyFollowed, ended(1, ANSWER), body_ended(1)]),
+        ),
         ("answered, flushed before", with(begin(PLAIN), &[FLUSHED, ended(1, ANSWER)])),
         ("flushed", with(begin(PLAIN), &[ended(1, ANSWER), FLUSHED])),
         ("flushed, body maybe unread", with(begin(WITH_BODY), &[ended(1, ANSWER), FLUSHED])),
@@ -59,27 +64,32 @@ fn places() -> Vec<(&'static str, Vec<Fact>)> {
             with(kept.clone(), &[Read, RequestBegan(PLAIN), ReadClosed, ended(2, ANSWER)])
         }),
         ("upgrade answered", with(begin(PLAIN), &[ended(1, UPGRADE)])),
-        ("upgrade flushed", with(begin(PLAIN), &[ended(1, UPGRADE), FLUSHED])),
-        ("hijacked", with(begin(PLAIN), &[ended(1, UPGRADE), FLUSHED, Used])),
+        (
+            "upgrade answered, body followed and open",
+            with(begin(WITH_BODY), &[RequestBodyFollowed, ended(1, UPGRADE)]),
+        ),
+        ("hijacked", with(begin(PLAIN), &[ended(1, UPGRADE), FLUSHED])),
         ("HTTP/2, idle", vec![Read, Http2Began]),
         ("HTTP/2, active", vec![Read, Http2Began, StreamsOpened]),
-        ("owned, flushed", {
+        ("managed, flushed", {
             vec![Managed, Http1Began, Read, RequestBegan(PLAIN), ended(1, ANSWER), FLUSHED]
         }),
-        ("owned, flushed, body maybe unread", {
+        ("managed, flushed, body maybe unread", {
             vec![Managed, Http1Began, Read, RequestBegan(WITH_BODY), ended(1, ANSWER), FLUSHED]
         }),
-        ("owned and draining, answered", {
-            vec![Managed, Http1Began, Read, RequestBegan(PLAIN), Drain, ended(1, ANSWER)]
+        ("managed and draining, answered", {
+            vec![Managed, Http1Began, Read, RequestBegan(PLAIN), DRAIN, ended(1, ANSWER)]
         }),
-        ("owned and drained, not to be kept", {
-            let read = with(begin(PLAIN), &[Drain, ended(1, ANSWER), FLUSHED, ReadPending]);
+        ("managed and drained, not to be kept", {
+            let read = with(begin(PLAIN), &[DRAIN, ended(1, ANSWER), FLUSHED, ReadPending]);
             with(vec![Managed], &read)
         }),
         ("draining, kept, answered", {
-            with(kept.clone(), &[Read, RequestBegan(PLAIN), Drain, ended(2, ANSWER)])
+            with(kept.clone(), &[Read, RequestBegan(PLAIN), DRAIN, ended(2, ANSWER)])
         }),
-        ("HTTP/2, draining, active", vec![Read, Http2Began, StreamsOpened, Drain]),
+        ("HTTP/2, draining, active", vec![Read, Http2Began, StreamsOpened, DRAIN]),
+        ("idle and draining", with(kept.clone(), &[DRAIN])),
+        ("HTTP/2, idle and draining", vec![Read, Http2Began, DRAIN]),
         ("idle and closed by the program", {
             with(kept.clone(), &[Close(CloseReason::ClosedByProgram)])
         }),
@@ -95,10 +105,10 @@ fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
         ("read closed", ReadClosed),
         ("read failed", ReadFailed(io::ErrorKind::ConnectionReset)),
         ("write failed", WriteFailed(io::ErrorKind::BrokenPipe)),
-        ("waiting", PollEnded),
+        ("poll ended", PollEnded),
         ("flushed bytes", FLUSHED),
         ("flushed", Flushed { bytes: false }),
-        ("used", Used),
+        ("read body", ReadBody),
         ("written", Written),
         ("request", RequestBegan(PLAIN)),
         ("request body ended", body_ended(exchange)),
@@ -110,9 +120,14 @@ fn facts(exchange: Exchange) -> Vec<(&'static str, Fact)> {
         ("streams opened", StreamsOpened),
         ("streams closed", StreamsClosed),
         ("close", Close(CloseReason::ClosedByProgram)),
-        ("drain", Drain),
-        ("taken", Detached),
-        ("gone", Dropped),
+        ("drain", DRAIN),
+        ("grace over", GraceOver),
+        ("shut down", ShutDown),
+        ("GOAWAY received", GoAwayReceived { error_code: 0 }),
+        ("header block", HeaderBlock { open: true }),
+        ("TLS began", TlsBegan),
+        ("detached", Detached),
+        ("dropped", Dropped),
     ]
 }
 
@@ -177,9 +192,10 @@ fn place_of(tracker: Tracker) -> (Stage, u16, Vec<Flag>) {
             Flag::MayPersist,
             Flag::Upgraded,
             Flag::AnswerFlushed,
+            Flag::ResponseFlushed,
         ],
         Stage::Answered => vec![Flag::BodyMaybeUnread],
-        Stage::BetweenRequests | Stage::HandingOver => vec![],
+        Stage::BetweenRequests => vec![],
     };
     let flags = flags.into_iter().filter(|flag| word.has(*flag)).collect();
     let exchange = if word.stage() == Stage::Serving { word.exchange() } else { 0 };
@@ -192,7 +208,6 @@ fn stage_name(tracker: Tracker) -> &'static str {
         Stage::Serving => "serving",
         Stage::Answered if tracker.word.has(Flag::BodyMaybeUnread) => "answered, body maybe unread",
         Stage::Answered => "answered",
-        Stage::HandingOver => "handing over",
     }
 }
 

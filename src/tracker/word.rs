@@ -30,15 +30,15 @@ impl Field {
 
 const STATE: Field = Field { at: 0, width: 3 };
 const PROTOCOL: Field = STATE.after(2);
-const STAGE: Field = PROTOCOL.after(3);
+const STAGE: Field = PROTOCOL.after(2);
 const CLOSING: Field = STAGE.after(2);
 const REASON: Field = CLOSING.after(4);
-const UNREPORTED: Field = REASON.after(12);
+const UNREPORTED: Field = REASON.after(8);
 const EXCHANGE: Field = UNREPORTED.after(16);
 const FLAGS: Field = EXCHANGE.after(Flag::ALL.len() as u32);
 
 const _: () = assert!(FLAGS.at + FLAGS.width <= u64::BITS);
-const _: () = assert!(Flag::AnswerFlushed as u32 + 1 == FLAGS.width);
+const _: () = assert!(Flag::ResponseFlushed as u32 + 1 == FLAGS.width);
 
 /// Something that is so or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,49 +49,68 @@ pub(crate) enum Flag {
     /// The end of file was read, or the server shut down: there is no next
     /// request to be idle for.
     NoNextRequest,
+    /// Nothing more comes from the client.
+    ReadEnded,
     /// A layer was called at least once.
     LayerCalled,
     /// The server writes something before any layer was called for what was
     /// read: hyper's own answer to a request that it does not take.
     RejectedByHyper,
+    /// The stream carries TLS: what passes says nothing.
+    BelowTls,
     Handshaking,
-    /// The connection's future belongs to this crate.
+    /// `serve` polls the connection's future.
     Managed,
+    /// This connection is drained by itself.
     Draining,
+    /// All connections of its registry are drained.
+    DrainingWithAll,
     /// The stream is gone, or out of sight.
     StreamGone,
     /// Someone is reporting.
     Reporting,
+    /// HTTP/2: a header block has begun and is not complete.
+    HeaderBlockOpen,
 
-    // Of the request that is being served.
+    // Of the request that was last begun.
     ResponseOpen,
     RequestBodyOpen,
     /// The request has a body of which nobody said that it was read to its
-    /// end.
+    /// end, and hyper has not looked for what is left of it.
     BodyMaybeUnread,
+    /// The request has a body whose end nobody will record.
+    BodyNotFollowed,
     MayPersist,
     Upgraded,
     /// Bytes of the answer have been flushed.
     AnswerFlushed,
+    /// All of the answer has been flushed.
+    ResponseFlushed,
 }
 
 impl Flag {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 21] = [
         Self::KeptAlive,
         Self::NoNextRequest,
+        Self::ReadEnded,
         Self::LayerCalled,
         Self::RejectedByHyper,
+        Self::BelowTls,
         Self::Handshaking,
         Self::Managed,
         Self::Draining,
+        Self::DrainingWithAll,
         Self::StreamGone,
         Self::Reporting,
+        Self::HeaderBlockOpen,
         Self::ResponseOpen,
         Self::RequestBodyOpen,
         Self::BodyMaybeUnread,
+        Self::BodyNotFollowed,
         Self::MayPersist,
         Self::Upgraded,
         Self::AnswerFlushed,
+        Self::ResponseFlushed,
     ];
 
     const fn bit(self) -> u64 {
@@ -99,7 +118,7 @@ impl Flag {
     }
 }
 
-/// Where an HTTP/1 connection is between two reports.
+/// Where an HTTP/1 connection is: drawn at the head of [the tracker](super).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// No request is with the handler.
@@ -107,20 +126,16 @@ pub(crate) enum Stage {
     /// The layer was called, and the answer is not all in the socket.
     Serving,
     /// The answer is in the socket; a read, the next request or the end of the
-    /// poll will show that the connection is kept. If the request may be unread, the next read may be for the rest
-    /// of it.
+    /// poll will show that the connection is kept. If the request may be
+    /// unread, the next read may be for the rest of it.
     Answered,
-    /// The answer to an upgrade is in the socket; whoever uses the stream now
-    /// is its new owner.
-    // With a bit of its own, as it is asked for whenever the stream is used.
-    HandingOver = 4,
 }
 
 /// How a stream that the program closes has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
-    /// Nothing is under way: reads are at their end, and what has been written
-    /// reaches the client.
+    /// Nothing that was reported as served is cut short: the client is told,
+    /// and what has been written reaches it.
     Graceful,
     /// Everything fails.
     Abort,
@@ -201,17 +216,11 @@ impl Word {
     }
 
     #[inline(always)]
-    pub(super) fn is_handed_over(self) -> bool {
-        self.get(STAGE) & Stage::HandingOver as u64 != 0
-    }
-
-    #[inline(always)]
     pub(super) fn stage(self) -> Stage {
         match self.get(STAGE) {
             0 => Stage::BetweenRequests,
             1 => Stage::Serving,
-            2 => Stage::Answered,
-            _ => Stage::HandingOver,
+            _ => Stage::Answered,
         }
     }
 
@@ -227,6 +236,19 @@ impl Word {
             1 => Some(Closing::Graceful),
             _ => Some(Closing::Abort),
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_draining(self) -> bool {
+        self.0 & (Flag::Draining.bit() | Flag::DrainingWithAll.bit()) != 0
+    }
+
+    /// The connection is neither drained nor closed.
+    #[inline(always)]
+    pub(super) fn is_undisturbed(self) -> bool {
+        const DISTURBED: u64 =
+            CLOSING.max() << CLOSING.at | Flag::Draining.bit() | Flag::DrainingWithAll.bit();
+        self.0 & DISTURBED == 0
     }
 
     #[inline(always)]
@@ -318,7 +340,7 @@ mod tests {
         let mut word = Word::new();
         word.set_state(ConnState::Closed);
         word.set_protocol(Protocol::Http2);
-        word.set_stage(Stage::HandingOver);
+        word.set_stage(Stage::Answered);
         word.set_closing(Some(Closing::Abort));
         word.set_reason(Some(Reason::Io));
         word.add_unreported();
@@ -329,7 +351,7 @@ mod tests {
         }
         assert_eq!(word.state(), ConnState::Closed);
         assert_eq!(word.protocol(), Protocol::Http2);
-        assert_eq!(word.stage(), Stage::HandingOver);
+        assert_eq!(word.stage(), Stage::Answered);
         assert_eq!(word.closing(), Some(Closing::Abort));
         assert_eq!(word.reason(), Some(Reason::Io));
         assert_eq!(word.unreported(), 1);

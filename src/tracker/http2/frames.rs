@@ -35,6 +35,8 @@ pub(super) struct FrameReader {
 /// What a frame means for streams.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
+    /// A header block that goes on in another frame.
+    HeadersBegan,
     /// A whole header block.
     Headers {
         stream: u32,
@@ -54,6 +56,11 @@ pub(super) enum Event {
 }
 
 impl FrameReader {
+    /// Another frame may stand here: no frame and no header block has begun.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.header_len == 0 && self.block.is_none()
+    }
+
     pub(super) fn read(&mut self, mut bytes: &[u8], mut on: impl FnMut(Event)) {
         while !bytes.is_empty() {
             bytes = if self.header_len == 0 {
@@ -118,7 +125,7 @@ impl FrameReader {
             HEADERS if end_headers => Some(Event::Headers { stream, end_stream }),
             HEADERS => {
                 self.block = Some((stream, end_stream));
-                None
+                Some(Event::HeadersBegan)
             }
             CONTINUATION if end_headers => {
                 let (begun, end_stream) = self.block.take()?;

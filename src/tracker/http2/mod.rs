@@ -10,13 +10,11 @@ mod streams;
 
 use self::frames::{Event, FrameReader, NO_ERROR};
 use self::streams::Streams;
+use super::Fact;
 
-/// The number of open streams left zero, or came back to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Crossing {
-    Opened,
-    Closed,
-}
+/// The last stream of a GOAWAY that turns no stream away yet (RFC 9113, section
+/// 6.8).
+pub(crate) const MAX_STREAM: u32 = (1 << 31) - 1;
 
 /// Both directions of one connection.
 #[derive(Debug, Default)]
@@ -26,6 +24,10 @@ pub(crate) struct Http2 {
     streams: Streams,
     /// There were open streams when last reported.
     active: bool,
+    /// A header block of the client's has begun, as was last reported.
+    header_block: bool,
+    /// Either side has said GOAWAY.
+    goaway: bool,
     /// The server has said GOAWAY with an error code, and closes. The streams
     /// that end with it were not served, so there is no coming back to zero.
     failed: bool,
@@ -36,23 +38,45 @@ impl Http2 {
         self.active
     }
 
+    /// The highest stream that the client has used.
+    pub(crate) fn last_stream(&self) -> u32 {
+        self.streams.newest()
+    }
+
+    /// The server may write a frame of somebody else's here.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.from_server.is_between_frames()
+    }
+
     /// Bytes after the preface were read from the client. What they say takes
     /// effect at once.
-    pub(crate) fn read(&mut self, bytes: &[u8], mut on: impl FnMut(Crossing)) {
-        let Self { from_client, streams, active, failed, .. } = self;
+    pub(crate) fn read(&mut self, bytes: &[u8], mut record: impl FnMut(Fact)) {
+        let Self { from_client, streams, active, header_block, goaway, failed, .. } = self;
         from_client.read(bytes, |event| {
             match event {
-                Event::Headers { stream, end_stream } => streams.client_headers(stream, end_stream),
+                Event::HeadersBegan => {
+                    *header_block = true;
+                    record(Fact::HeaderBlock { open: true });
+                }
+                Event::Headers { stream, end_stream } => {
+                    if std::mem::take(header_block) {
+                        record(Fact::HeaderBlock { open: false });
+                    }
+                    streams.client_headers(stream, end_stream);
+                }
                 Event::EndStream { stream } => streams.client_ended(stream),
                 Event::Reset { stream } => streams.client_reset(stream),
                 // The client says which streams of the server's it will still
                 // take, and the server opens none.
-                Event::GoAway { .. } => {}
+                Event::GoAway { error_code, .. } => {
+                    *goaway = true;
+                    record(Fact::GoAwayReceived { error_code });
+                }
             }
             let open = streams.any();
             if open != *active && (open || !*failed) {
                 *active = open;
-                on(if open { Crossing::Opened } else { Crossing::Closed });
+                record(if open { Fact::StreamsOpened } else { Fact::StreamsClosed });
             }
         });
     }
@@ -61,33 +85,42 @@ impl Http2 {
     /// have been flushed, because a TLS stream takes bytes long before the
     /// socket does.
     ///
-    /// Returns whether they say that the client has made an error (GOAWAY with
-    /// an error code).
-    pub(crate) fn written(&mut self, bytes: &[u8]) -> bool {
-        let Self { from_server, streams, .. } = self;
-        let mut error = false;
+    /// Returns why the server ends the connection, if they say so.
+    pub(crate) fn written(&mut self, bytes: &[u8]) -> Option<Fact> {
+        let Self { from_server, streams, goaway, .. } = self;
+        let mut ends = None;
+        let mut failed = false;
         from_server.read(bytes, |event| match event {
             Event::Headers { stream, end_stream: true } | Event::EndStream { stream } => {
                 streams.server_ended(stream);
             }
-            Event::Headers { end_stream: false, .. } => {}
+            Event::Headers { end_stream: false, .. } | Event::HeadersBegan => {}
             Event::Reset { stream } => streams.server_reset(stream),
             Event::GoAway { last_stream, error_code } => {
                 streams.server_goes_away(last_stream);
-                error |= error_code != NO_ERROR;
+                failed |= error_code != NO_ERROR;
+                if error_code != NO_ERROR {
+                    ends = ends.or(Some(Fact::ProtocolError));
+                } else if !*goaway && last_stream < MAX_STREAM {
+                    // Neither asked for nor announced, and for no error: hyper
+                    // does this where a client has not answered its keep-alive
+                    // PING.
+                    ends = ends.or(Some(Fact::TimedOut));
+                }
+                *goaway = true;
             }
         });
-        self.failed |= error;
-        error
+        self.failed |= failed;
+        ends
     }
 
     /// What was written is in the socket.
     #[inline]
-    pub(crate) fn flushed(&mut self) -> Option<Crossing> {
+    pub(crate) fn flushed(&mut self) -> Option<Fact> {
         self.streams.flushed();
         let closed = self.active && !self.streams.any() && !self.failed;
         self.active &= !closed;
-        closed.then_some(Crossing::Closed)
+        closed.then_some(Fact::StreamsClosed)
     }
 }
 

@@ -95,6 +95,7 @@ impl Streams {
     }
 
     pub(super) fn client_reset(&mut self, id: u32) {
+        self.use_id(id);
         if let Some(stream) = self.find(id) {
             stream.side = Side::Ended;
             self.ended(false);
@@ -116,10 +117,24 @@ impl Streams {
     }
 
     pub(super) fn server_reset(&mut self, id: u32) {
+        self.use_id(id);
         if let Some(stream) = self.find(id) {
             stream.side = Side::Ended;
             self.ended(true);
         }
+    }
+
+    /// A stream that was reset before it opened never opens: h2 ignores its
+    /// HEADERS, and those of any lower id, without another frame.
+    fn use_id(&mut self, id: u32) {
+        if id % 2 == 1 {
+            self.newest = self.newest.max(id);
+        }
+    }
+
+    /// The highest stream that the client has used.
+    pub(super) fn newest(&self) -> u32 {
+        self.newest
     }
 
     /// GOAWAY: the server has not looked at streams above `last` and never

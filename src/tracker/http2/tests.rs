@@ -47,11 +47,10 @@ use Step::{Flush, Read, Write};
 fn run(steps: &[Step], split: usize) -> String {
     let mut http2 = Http2::default();
     let mut crossings = String::new();
-    let mut note = |crossing| {
-        crossings.push(match crossing {
-            Crossing::Opened => '(',
-            Crossing::Closed => ')',
-        });
+    let mut note = |fact| match fact {
+        Fact::StreamsOpened => crossings.push('('),
+        Fact::StreamsClosed => crossings.push(')'),
+        _ => {}
     };
     for step in steps {
         match step {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::streams::Streams;
-use crate::tracker::http2::{Crossing, Http2};
+use crate::tracker::http2::Http2;
 use crate::tracker::wire::Wire;
 use crate::tracker::{Fact, Tracker};
 use crate::{CloseReason, ConnState, Protocol};
@@ -140,14 +140,14 @@ pub(crate) fn check(script: &[Step]) {
 }
 
 /// The crossings of each step.
-fn crossings(script: &[Step], piece: usize) -> Vec<Vec<Crossing>> {
+fn crossings(script: &[Step], piece: usize) -> Vec<Vec<Fact>> {
     let mut http2 = Http2::default();
     let step = |step: &Step| {
         let mut crossings = Vec::new();
         match step {
             Step::Read(bytes) => bytes
                 .chunks(piece)
-                .for_each(|bytes| http2.read(bytes, |crossing| crossings.push(crossing))),
+                .for_each(|bytes| http2.read(bytes, |fact| crossings.extend(crossing(fact)))),
             Step::Write(bytes) => bytes.chunks(piece).for_each(|bytes| {
                 http2.written(bytes);
             }),
@@ -160,7 +160,7 @@ fn crossings(script: &[Step], piece: usize) -> Vec<Vec<Crossing>> {
 
 /// The same by the model. What a server writes takes effect when it is
 /// flushed, so there writing alone changes nothing.
-fn expected_crossings(script: &[Step]) -> Vec<Vec<Crossing>> {
+fn expected_crossings(script: &[Step]) -> Vec<Vec<Fact>> {
     let mut streams = Streams::default();
     let mut open = false;
     let step = |step: &Step| {
@@ -168,7 +168,7 @@ fn expected_crossings(script: &[Step]) -> Vec<Vec<Crossing>> {
         let mut look = |streams: &Streams| {
             if streams.any() != open && (!open || !streams.has_failed()) {
                 open = streams.any();
-                crossings.push(if open { Crossing::Opened } else { Crossing::Closed });
+                crossings.push(if open { Fact::StreamsOpened } else { Fact::StreamsClosed });
             }
         };
         match step {
@@ -195,16 +195,20 @@ fn expected_crossings(script: &[Step]) -> Vec<Vec<Crossing>> {
     script.iter().map(step).collect()
 }
 
+/// Whether a fact says that streams have opened or closed.
+fn crossing(fact: Fact) -> Option<Fact> {
+    matches!(fact, Fact::StreamsOpened | Fact::StreamsClosed).then_some(fact)
+}
+
 /// What a connection has come to.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     /// What was reported, step by step.
     states: Vec<Vec<ConnState>>,
-    /// What was told, but for what only says that there were bytes: in more
-    /// pieces it is told more often.
+    /// What was recorded, but for what only says that there were bytes: in more
+    /// pieces it is recorded more often.
     facts: Vec<Vec<Fact>>,
     protocol: Protocol,
-    has_written: bool,
     reason: Option<CloseReason>,
 }
 
@@ -215,15 +219,16 @@ fn states(script: &[Step], piece: usize) -> Outcome {
         states: Vec::new(),
         facts: Vec::new(),
         protocol: Protocol::Unknown,
-        has_written: false,
         reason: None,
     };
     for step in script {
         let (mut states, mut facts) = (Vec::new(), Vec::new());
         let mut record = |fact| {
-            // An error in the same piece as another is told once.
-            let again = fact == Fact::ProtocolError && facts.last() == Some(&fact);
-            if !matches!(fact, Fact::Read | Fact::Written) && !again {
+            // Why the server ends the connection is recorded once a piece; the
+            // first reason counts, and is compared.
+            let counts =
+                !matches!(fact, Fact::Read | Fact::Written | Fact::ProtocolError | Fact::TimedOut);
+            if counts {
                 facts.push(fact);
             }
             let _ = tracker.on(fact);
@@ -245,7 +250,6 @@ fn states(script: &[Step], piece: usize) -> Outcome {
         outcome.facts.push(facts);
     }
     outcome.protocol = tracker.protocol();
-    outcome.has_written = wire.has_written();
     let _ = tracker.on(Fact::Dropped);
     outcome.reason = tracker.reason(None);
     outcome

@@ -99,6 +99,7 @@ impl Streams {
             }
             Some(Frame::End { stream }) => self.client_ends(stream),
             Some(Frame::Reset { stream }) => {
+                self.uses(stream);
                 self.open.remove(&stream);
             }
             Some(Frame::GoAway { .. } | Frame::Other) | None => {}
@@ -112,6 +113,7 @@ impl Streams {
                 self.server_ends(stream);
             }
             Some(Frame::Reset { stream }) => {
+                self.uses(stream);
                 if self.open.remove(&stream).is_some() {
                     self.unflushed.insert(stream);
                 }
@@ -133,6 +135,13 @@ impl Streams {
             if stream.server_ended.is_some() {
                 stream.server_ended = Some(Flushed::Yes);
             }
+        }
+    }
+
+    /// A stream that is reset never opens afterwards.
+    fn uses(&mut self, id: u32) {
+        if id % 2 == 1 && id > self.newest {
+            self.newest = id;
         }
     }
 

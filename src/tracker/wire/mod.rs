@@ -4,9 +4,12 @@
 //! A connection is HTTP/2 once the client's whole preface has been read and
 //! what the server writes first is a SETTINGS frame, in whichever order. A
 //! server that answers the preface in HTTP/1 (`HTTP/1.1 400`) speaks HTTP/1.
+//!
+//! A stream whose client and server both begin with a TLS record (RFC 8446,
+//! section 5.1) is below TLS, and what it carries cannot be seen.
 
 use super::Fact;
-use super::http2::{Crossing, Http2};
+use super::http2::Http2;
 
 /// RFC 9113, section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -16,6 +19,12 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const OPENING: usize = 10;
 
 const FRAME_HEADER: usize = 9;
+const TLS_HANDSHAKE: u8 = 22;
+/// Any TLS record that a server may begin with: from change_cipher_spec to
+/// application_data.
+const TLS_RECORDS: std::ops::RangeInclusive<u8> = 20..=23;
+const TLS_MAJOR: u8 = 3;
+
 const SETTINGS: u8 = 0x4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +32,10 @@ enum Phase {
     /// Not known yet: everything is followed as if it were HTTP/2, and told as
     /// if it were HTTP/1.
     Opening,
+    /// The client has begun with a TLS record. A server that takes it for a
+    /// request will answer in HTTP/1.
+    ClientHello,
+    Tls,
     Http1,
     Http2,
 }
@@ -59,7 +72,11 @@ impl Wire {
     /// nothing counts of its bytes but that there are some.
     #[inline]
     pub(crate) fn needs_no_parsing(&self) -> bool {
-        self.phase == Phase::Http1 && usize::from(self.opening_len) == OPENING
+        match self.phase {
+            Phase::Http1 => usize::from(self.opening_len) == OPENING,
+            Phase::Tls => true,
+            Phase::Opening | Phase::ClientHello | Phase::Http2 => false,
+        }
     }
 
     /// Bytes were read.
@@ -67,7 +84,11 @@ impl Wire {
     pub(crate) fn read(&mut self, bytes: &[u8], mut record: impl FnMut(Fact)) {
         match self.phase {
             Phase::Http1 => record(Fact::Read),
-            Phase::Http2 => self.http2().read(bytes, |crossing| record(crossing.into())),
+            Phase::Http2 => self.http2().read(bytes, record),
+            Phase::ClientHello | Phase::Tls => {}
+            Phase::Opening if self.preface == 0 && is_client_hello(bytes) => {
+                self.phase = Phase::ClientHello;
+            }
             Phase::Opening => self.read_opening(bytes, record),
         }
     }
@@ -90,9 +111,9 @@ impl Wire {
         // Until it is decided the frames count for nothing but are followed.
         let begun = self.phase == Phase::Http2;
         if !rest.is_empty() {
-            self.http2().read(rest, |crossing| {
+            self.http2().read(rest, |fact| {
                 if begun {
-                    record(crossing.into());
+                    record(fact);
                 }
             });
         }
@@ -105,18 +126,31 @@ impl Wire {
             return;
         }
         self.unflushed = true;
-        let mut error = false;
-        if self.phase == Phase::Http1 {
-            record(Fact::Written);
-        } else {
-            error = self.http2().written(bytes);
+        if self.phase == Phase::ClientHello {
+            self.answer_client_hello(bytes[0], &mut record);
+        }
+        let mut ends = None;
+        match self.phase {
+            Phase::Tls => return,
+            Phase::Http1 => record(Fact::Written),
+            _ => ends = self.http2().written(bytes),
         }
         if usize::from(self.opening_len) < OPENING {
             self.written_opening(bytes, &mut record);
         }
         // Asked here, since these bytes may have begun HTTP/2.
-        if error && self.phase == Phase::Http2 {
-            record(Fact::ProtocolError);
+        if self.phase == Phase::Http2 {
+            ends.into_iter().for_each(record);
+        }
+    }
+
+    fn answer_client_hello(&mut self, first: u8, record: &mut impl FnMut(Fact)) {
+        if TLS_RECORDS.contains(&first) {
+            self.phase = Phase::Tls;
+            record(Fact::TlsBegan);
+        } else {
+            self.begin_http1(record);
+            record(Fact::Read);
         }
     }
 
@@ -170,9 +204,11 @@ impl Wire {
         }
     }
 
-    /// Whether anything was written.
-    pub(crate) fn has_written(&self) -> bool {
-        self.opening_len > 0
+    /// The last stream that the server has been given, where it speaks HTTP/2
+    /// and a frame of somebody else's may be written now.
+    pub(crate) fn last_stream_between_frames(&self) -> Option<u32> {
+        let http2 = self.http2.as_ref().filter(|_| self.phase == Phase::Http2)?;
+        (!self.unflushed && http2.is_between_frames()).then(|| http2.last_stream())
     }
 
     /// The stream below said that all that was written is on its way.
@@ -182,7 +218,8 @@ impl Wire {
         match self.phase {
             // Nothing that was written can have ended by this.
             Phase::Http2 if !bytes => None,
-            Phase::Http2 => self.http2().flushed().map(Fact::from),
+            Phase::Http2 => self.http2().flushed(),
+            Phase::ClientHello | Phase::Tls => None,
             Phase::Opening | Phase::Http1 => Some(Fact::Flushed { bytes }),
         }
     }
@@ -193,6 +230,12 @@ impl Wire {
         self.unflushed = true;
     }
 
+    /// Whether bytes have been written since the last flush.
+    #[inline]
+    pub(crate) fn is_unflushed(&self) -> bool {
+        self.unflushed
+    }
+
     /// Whether bytes have been written since this was asked.
     #[inline]
     pub(crate) fn take_unflushed(&mut self) -> bool {
@@ -200,13 +243,10 @@ impl Wire {
     }
 }
 
-impl From<Crossing> for Fact {
-    fn from(crossing: Crossing) -> Self {
-        match crossing {
-            Crossing::Opened => Self::StreamsOpened,
-            Crossing::Closed => Self::StreamsClosed,
-        }
-    }
+/// The first record's header: its type and the version's first byte, as far as
+/// they are there.
+fn is_client_hello(bytes: &[u8]) -> bool {
+    matches!(bytes, [TLS_HANDSHAKE] | [TLS_HANDSHAKE, TLS_MAJOR, ..])
 }
 
 #[cfg(test)]

@@ -1,0 +1,310 @@
+//! How a stream comes to its end: drained, closed by the program, or shut down
+//! by the server.
+//!
+//! What is done, and in which order, is said here; whether and why, by the
+//! tracker.
+//!
+//! - **Drained over HTTP/1**: a quiet connection is given a grace, for the
+//!   request that may be under way. If it stays quiet it is closed.
+//! - **Drained over HTTP/2**, where the accept loop is not this crate's: GOAWAY
+//!   with the highest stream there can be, which turns nothing away. After a
+//!   round trip, and when no stream is open, the connection is closed.
+//! - **Closed**: over HTTP/2 a GOAWAY with the last stream that the server was
+//!   given, so that the client knows which of its requests it may send again.
+//!   Then the server's side is closed, and the client given time to close its
+//!   own. From the first of these steps on nothing that is read is given to
+//!   the server, and nothing that it writes goes out.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::goaway::GoAwayWriter;
+use super::linger::Linger;
+use super::sensor::Sensor;
+use super::timer::Timer;
+use crate::Protocol;
+use crate::tracker::http2::MAX_STREAM;
+use crate::tracker::{Closing, Fact};
+
+/// After the first GOAWAY: requests that were sent before it came have arrived
+/// by then.
+const ROUND_TRIP: Duration = Duration::from_secs(1);
+
+/// How long an HTTP/2 connection has to be silent before a GOAWAY. Clients
+/// take up a connection again when an answer has come, and Go's loses a request
+/// whose connection goes away between its being chosen and used.
+const SILENCE: Duration = Duration::from_millis(10);
+
+/// A busy connection is not waited for any longer than this.
+const MOST_SILENCE: Duration = Duration::from_millis(100);
+
+/// What a stream that ends has been through.
+#[derive(Default)]
+pub(super) struct Ending {
+    phase: Phase,
+    drain: Drain,
+    goaway: GoAwayWriter,
+    linger: Option<Linger>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// The stream is the server's.
+    #[default]
+    Open,
+    /// What the client has to know is being written.
+    Telling,
+    /// The server's side is being closed.
+    ShuttingDown,
+    /// The client is given time to close its side.
+    Lingering,
+    Over,
+}
+
+/// How far the drain has come.
+#[derive(Default)]
+enum Drain {
+    #[default]
+    Unseen,
+    /// HTTP/1: nothing is under way.
+    Quiet(Timer),
+    /// HTTP/2: waits to say the first GOAWAY.
+    Silence { since: Instant, timer: Timer, drained_at: Instant },
+    /// HTTP/2: has said it.
+    RoundTrip(Timer),
+    /// HTTP/2: the client has had its time.
+    Told,
+}
+
+impl Ending {
+    /// Before the server reads. `Ready` if it gets nothing from the stream.
+    pub(super) fn before_read<T: AsyncRead + AsyncWrite>(
+        &mut self,
+        stream: Pin<&mut T>,
+        sensor: &Sensor,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<io::Result<()>>> {
+        match sensor.closing()? {
+            Closing::Abort => Some(Poll::Ready(Err(closed()))),
+            // The end of the file.
+            Closing::Graceful => Some(self.poll_close(stream, sensor, cx).map(Ok)),
+        }
+    }
+
+    /// Before the server writes. `Ready` if it may.
+    pub(super) fn before_write<T: AsyncRead + AsyncWrite>(
+        &mut self,
+        stream: Pin<&mut T>,
+        sensor: &Sensor,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match sensor.closing() {
+            None => self.goaway.poll_write(stream, cx),
+            Some(Closing::Abort) => Poll::Ready(Err(closed())),
+            Some(Closing::Graceful) => {
+                ready!(self.poll_close(stream, sensor, cx));
+                Poll::Ready(Err(closed()))
+            }
+        }
+    }
+
+    /// The server has read something.
+    pub(super) fn has_read(&mut self) {
+        if let Drain::Quiet(_) = self.drain {
+            self.drain = Drain::Unseen;
+        }
+    }
+
+    /// The server has flushed bytes. Returns whether it has to be polled again,
+    /// since the connection may be quiet from now on.
+    pub(super) fn has_flushed(&mut self, sensor: &Sensor) -> bool {
+        if let Drain::Silence { since, .. } = &mut self.drain {
+            *since = Instant::now();
+        }
+        matches!(self.drain, Drain::Unseen | Drain::Told) && sensor.tracker().is_quiet()
+    }
+
+    /// The server waits for the client, which has nothing to say: a drain goes
+    /// on. Returns whether the connection is to be closed now.
+    pub(super) fn poll_drain<T: AsyncRead + AsyncWrite>(
+        &mut self,
+        stream: Pin<&mut T>,
+        sensor: &Sensor,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let tracker = sensor.tracker();
+        if !tracker.is_draining() {
+            self.drain = Drain::Unseen;
+            return false;
+        }
+        let over = match tracker.protocol() {
+            // hyper's own graceful shutdown does it better: it knows when the
+            // round trip is over.
+            Protocol::Http2 if tracker.is_managed() => return false,
+            Protocol::Http2 => self.poll_drain_http2(stream, sensor, cx),
+            _ if tracker.is_quiet() => self.poll_grace(sensor, cx),
+            _ => {
+                self.drain = Drain::Unseen;
+                Poll::Pending
+            }
+        };
+        if over.is_ready() {
+            sensor.record(Fact::GraceOver);
+        }
+        over.is_ready() && sensor.closing().is_some()
+    }
+
+    fn poll_grace(&mut self, sensor: &Sensor, cx: &mut Context<'_>) -> Poll<()> {
+        if !matches!(self.drain, Drain::Quiet(_)) {
+            self.drain = Drain::Quiet(Timer::new(sensor.conn().idle_grace()));
+        }
+        match &mut self.drain {
+            Drain::Quiet(timer) => timer.poll(cx),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_drain_http2<T: AsyncRead + AsyncWrite>(
+        &mut self,
+        mut stream: Pin<&mut T>,
+        sensor: &Sensor,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            match &mut self.drain {
+                Drain::Unseen | Drain::Quiet(_) => {
+                    let now = Instant::now();
+                    let timer = Timer::new(SILENCE);
+                    self.drain = Drain::Silence { since: now, timer, drained_at: now };
+                }
+                Drain::Silence { since, timer, drained_at } => {
+                    ready!(timer.poll(cx));
+                    let until = (*since + SILENCE).min(*drained_at + MOST_SILENCE);
+                    let wait = until.saturating_duration_since(Instant::now());
+                    if !wait.is_zero() {
+                        *timer = Timer::new(wait);
+                    } else if sensor.last_stream_between_frames().is_some() {
+                        self.goaway.push(MAX_STREAM);
+                        self.drain = Drain::RoundTrip(Timer::new(ROUND_TRIP));
+                    } else {
+                        // Bytes of the server's are on their way; it looks
+                        // here again when they are out.
+                        *since = Instant::now();
+                        *drained_at = *since;
+                        *timer = Timer::new(SILENCE);
+                    }
+                }
+                Drain::RoundTrip(timer) => {
+                    // An error will be the server's when it writes.
+                    let _ = ready!(self.goaway.poll_flush(stream.as_mut(), cx));
+                    ready!(timer.poll(cx));
+                    self.drain = Drain::Told;
+                }
+                Drain::Told if sensor.tracker().is_quiet() => return Poll::Ready(()),
+                Drain::Told => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The program closes the connection, and nothing is under way.
+    fn poll_close<T: AsyncRead + AsyncWrite>(
+        &mut self,
+        mut stream: Pin<&mut T>,
+        sensor: &Sensor,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            if self.phase == Phase::Over {
+                return Poll::Ready(());
+            }
+            // Bounds every step, since a client may take nothing any more.
+            if let Some(linger) = &mut self.linger {
+                if linger.poll_timer(cx).is_ready() {
+                    self.phase = Phase::Over;
+                    continue;
+                }
+            }
+            let done = match self.phase {
+                Phase::Open => {
+                    self.linger = Linger::begin();
+                    if let Some(last_stream) = sensor.last_stream_between_frames() {
+                        self.goaway.push(last_stream);
+                    }
+                    self.phase = Phase::Telling;
+                    continue;
+                }
+                Phase::Telling => self.poll_tell(stream.as_mut(), cx),
+                Phase::ShuttingDown => {
+                    sensor.record(Fact::ShutDown);
+                    stream.as_mut().poll_shutdown(cx)
+                }
+                Phase::Lingering => {
+                    ready!(self.poll_linger(stream.as_mut(), cx));
+                    Poll::Ready(Ok(()))
+                }
+                Phase::Over => continue,
+            };
+            let step = match done {
+                // There is no time to wait.
+                Poll::Pending if self.linger.is_none() => Phase::Over,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => Phase::Over,
+                Poll::Ready(Ok(())) => match self.phase {
+                    Phase::Telling => Phase::ShuttingDown,
+                    Phase::ShuttingDown => Phase::Lingering,
+                    _ => Phase::Over,
+                },
+            };
+            self.phase = step;
+        }
+    }
+
+    fn poll_tell<T: AsyncWrite>(
+        &mut self,
+        mut stream: Pin<&mut T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.goaway.poll_flush(stream.as_mut(), cx))?;
+        stream.poll_flush(cx)
+    }
+
+    fn poll_linger<T: AsyncRead>(&mut self, stream: Pin<&mut T>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.linger {
+            Some(linger) => linger.poll(stream, cx),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// The server shuts the stream down itself.
+    pub(super) fn poll_shutdown<T: AsyncRead + AsyncWrite>(
+        &mut self,
+        mut stream: Pin<&mut T>,
+        sensor: &Sensor,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match sensor.closing() {
+            Some(Closing::Abort) => return Poll::Ready(Err(closed())),
+            Some(Closing::Graceful) => return self.poll_close(stream, sensor, cx).map(Ok),
+            None => {}
+        }
+        if matches!(self.phase, Phase::Open | Phase::Telling) {
+            ready!(self.goaway.poll_write(stream.as_mut(), cx))?;
+            self.phase = Phase::ShuttingDown;
+        }
+        if self.phase == Phase::ShuttingDown {
+            ready!(stream.as_mut().poll_shutdown(cx))?;
+            self.linger = Linger::begin();
+            self.phase = Phase::Lingering;
+        }
+        self.poll_linger(stream, cx).map(Ok)
+    }
+}
+
+pub(super) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the program has closed the connection")
+}
