@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hyper_connstate::{Address, ConnIo, ConnState, Connections, Drained};
 use support::frames::*;
+use support::handler::released;
 use support::raw::Stoppable;
 use support::{Kind, Server, Woken, settle};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -133,12 +134,12 @@ async fn a_client_that_goes_on_and_on() {
         peer.send(&requests).await;
         peer.sees(&format!("new{}", " active idle".repeat(10))).await;
         let mut busy = server.connect().await;
-        busy.get("/wait").await;
+        busy.get("/wait/drained").await;
         busy.send(&requests).await;
         busy.sees("new active").await;
         let result = server.stop();
         settle().await;
-        support::handler::WAIT.notify_waiters();
+        released("drained").notify_one();
         let (result, _) = result.await.unwrap();
         assert_eq!(numbers(result), drained(2, 0, 0), "{:?}", server.kind());
         // The request that was under way is answered, and in full.
@@ -304,12 +305,12 @@ async fn those_who_wait_are_told() {
 async fn without_end() {
     let server = Server::start(Kind::Tower).await;
     let mut peer = server.connect().await;
-    peer.get("/wait").await;
+    peer.get("/wait/drained").await;
     peer.sees("new active").await;
     let drain = server.connections.drain(Duration::MAX);
     let result = tokio::spawn(drain.into_future());
     settle().await;
-    support::handler::WAIT.notify_waiters();
+    released("drained").notify_one();
     peer.response().await;
     assert_eq!(numbers(result.await.unwrap()), drained(1, 0, 0));
 }

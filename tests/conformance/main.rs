@@ -30,37 +30,22 @@ mod support;
 mod words;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Once;
 
 use corpus::{Group, folder, groups, recordings};
 use differences::Difference;
 use here::Here;
 use play::{Sequence, play};
 use script::{Protocol, Script};
-use support::Kind;
+use support::{Kind, quiet_panics};
 
 fn differences() -> Vec<Difference> {
     let text = std::fs::read_to_string(folder().join("differences.txt")).unwrap();
     differences::parse(&text).unwrap()
 }
 
-/// Keeps the panics that scripts ask for out of the output.
-fn silence_wanted_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let message = info.payload().downcast_ref::<&str>();
-            if !message.is_some_and(|message| message.ends_with("(wanted)")) {
-                report(info);
-            }
-        }));
-    });
-}
-
 /// Plays every script that this server can be played to.
 async fn conforms(kind: Kind) {
-    silence_wanted_panics();
+    quiet_panics();
     let groups = groups();
     let recordings = recordings(&groups);
     let differences = differences();

@@ -17,9 +17,6 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
-/// Lets requests for `/wait` be answered.
-pub static WAIT: Notify = Notify::const_new();
-
 thread_local! {
     /// By key; a test has a thread, and its server runs there.
     static RELEASED: RefCell<HashMap<String, Arc<Notify>>> = RefCell::default();
@@ -96,10 +93,6 @@ pub async fn handle(mut request: Request<Body>) -> Result<Response<Body>, Infall
             Response::new(Body::from("later\n"))
         }
         "/ignore" => Response::new(Body::from("ignored\n")),
-        "/wait" => {
-            WAIT.notified().await;
-            Response::new(Body::from("waited\n"))
-        }
         "/slow" => {
             tokio::time::sleep(Duration::from_secs(3600)).await;
             Response::new(Body::from("late\n"))

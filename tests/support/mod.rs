@@ -20,10 +20,12 @@ pub use peer::Peer;
 pub use recorder::Recorder;
 pub use server::{Kind, Server};
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::task::Wake;
-use std::time::Duration;
+use std::thread::{Thread, ThreadId};
+use std::time::{Duration, Instant};
 
 /// Waits until the runtime has nothing left to do.
 pub async fn settle() {
@@ -34,17 +36,60 @@ pub async fn settle() {
     }
 }
 
-/// Ends the process if a test hangs: with a paused clock no time-out of the
-/// test's own could.
+/// How long a test may go on after it has started its last server. Enough for
+/// the longest on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A test's thread, and when it is taken to hang.
+struct Watched {
+    thread: Thread,
+    deadline: Instant,
+}
+
+static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
+
+/// Ends the process if the test of this thread hangs: with a paused clock no
+/// time-out of the test's own could. Called again, it gives the test its time
+/// anew; when the thread ends it watches no more.
 pub fn start_watchdog() {
     static WATCHDOG: Once = Once::new();
-    WATCHDOG.call_once(|| {
-        std::thread::spawn(|| {
-            std::thread::sleep(Duration::from_secs(300));
-            eprintln!("a test hangs");
-            std::process::exit(1);
-        });
+    thread_local! {
+        static UNWATCH: Unwatch = Unwatch(std::thread::current().id());
+    }
+    WATCHDOG.call_once(|| drop(std::thread::spawn(watch)));
+    UNWATCH.with(|unwatch| {
+        unwatch.now();
+        let watched =
+            Watched { thread: std::thread::current(), deadline: Instant::now() + PATIENCE };
+        WATCHED.lock().unwrap().push(watched);
     });
+}
+
+struct Unwatch(ThreadId);
+
+impl Unwatch {
+    fn now(&self) {
+        WATCHED.lock().unwrap().retain(|watched| watched.thread.id() != self.0);
+    }
+}
+
+impl Drop for Unwatch {
+    fn drop(&mut self) {
+        self.now();
+    }
+}
+
+fn watch() {
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let watched = WATCHED.lock().unwrap();
+        if let Some(hangs) = watched.iter().find(|watched| watched.deadline < Instant::now()) {
+            // Not with `eprintln!`, which the test harness would keep to itself.
+            let name = hangs.thread.name().unwrap_or("a test");
+            let _ = writeln!(std::io::stderr(), "\n{name} hangs");
+            std::process::exit(1);
+        }
+    }
 }
 
 /// Keeps handlers' panics that are wanted from being printed, thousands of
@@ -54,7 +99,8 @@ pub fn quiet_panics() {
     QUIET.call_once(|| {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if !info.to_string().contains("(wanted)") {
+            let message = info.payload().downcast_ref::<&str>();
+            if !message.is_some_and(|message| message.ends_with("(wanted)")) {
                 print(info);
             }
         }));
