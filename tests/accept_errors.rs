@@ -3,6 +3,7 @@
 //! is the process's.)
 #![cfg(all(unix, feature = "serve"))]
 
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::time::Duration;

@@ -7,6 +7,7 @@
 #![cfg(unix)]
 
 mod load;
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::alloc::System;

@@ -1,6 +1,7 @@
 //! What is said when something is set up wrong (feature `tracing`).
 #![cfg(feature = "tracing")]
 
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::fmt;

@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 mod load;
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 
 #[cfg(unix)]
 mod load;
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::io;
