@@ -2,28 +2,19 @@
 //! upgrade, flood and talk nonsense at random: every one of them is reported
 //! as New once and as ended once, and nothing is left of them.
 //!
-//! `CHAOS_CONNECTIONS` says how many, and `CHAOS_SEED` which ones. (A process
-//! of its own, because memory and files are the process's.)
-#![cfg(unix)]
+//! `CHAOS_CONNECTIONS` says how many, and `CHAOS_SEED` which ones.
 
-mod load;
-#[path = "it/support/mod.rs"]
-mod support;
-
-use std::alloc::System;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper_connstate::{ConnState, Connections};
-use load::behaviour::behave;
-use load::checker::Checker;
-use load::process::{Orders, ServerAt, open_files, say};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use support::{Kind, Recorder, Server, start_watchdog};
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::behaviour::behave;
+use crate::checker::Checker;
+use crate::process::{Orders, ServerAt, open_files, say};
+use crate::support::{Kind, Recorder, Server, quiet_panics, start_watchdog};
+use crate::{ALLOCATOR, alone};
 
 /// How many connections there are at once, at most.
 const AT_ONCE: usize = 200;
@@ -71,15 +62,16 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn nothing_is_left_of_a_hundred_thousand_connections() {
+    let _alone = alone();
     start_watchdog();
-    support::quiet_panics();
+    quiet_panics();
     let count = number("CHAOS_CONNECTIONS", 100_000) as usize;
     let seed = number("CHAOS_SEED", fastrand::u64(..));
     println!("CHAOS_CONNECTIONS={count} CHAOS_SEED={seed}");
 
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
-    let checker = Arc::new(Checker::new(WARM_UP + count + 1));
+    let checker = Arc::new(Checker::new(WARM_UP + count));
     let servers = Kind::all().into_iter().map(|kind| {
         let server = Server::start_with(kind, Recorder::default(), checker.clone(), |http| http);
         runtime.block_on(server)
@@ -88,7 +80,7 @@ fn nothing_is_left_of_a_hundred_thousand_connections() {
     let run = |count: usize, seed: u64| {
         let at = |server: &Server| ServerAt { addr: server.addr, tls: server.kind.is_tls() };
         let servers = servers.iter().map(at).collect();
-        let mut clients = Orders { servers, count, seed }.start("clients");
+        let mut clients = Orders { servers, count, seed }.start("chaos::clients");
         let connected = clients.hear("connected");
         clients.join();
         connected

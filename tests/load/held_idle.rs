@@ -1,24 +1,19 @@
 //! 10,000 connections at once, all idle: they are counted and listed, and end
 //! once each when idle ones are closed, and when the server shuts down.
-#![cfg(unix)]
-
-mod load;
-#[path = "it/support/mod.rs"]
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_connstate::{ConnState, Connections, Protocol};
-use load::checker::Checker;
-use load::clients::Client;
-use load::process::{Clients, Orders, ServerAt, room_for, say, wait};
-use support::frames::*;
-use support::{Kind, Recorder, Server, start_watchdog};
+
+use crate::alone;
+use crate::checker::Checker;
+use crate::clients::Client;
+use crate::process::{Clients, Orders, ServerAt, room_for, say, wait};
+use crate::support::frames::*;
+use crate::support::{Kind, Recorder, Server};
 
 const CONNECTIONS: usize = 10_000;
-/// The test below holds them three times.
-const IDS: usize = 3 * CONNECTIONS + 1;
 /// Every fourth speaks HTTP/2.
 const HTTP2: usize = 4;
 
@@ -58,13 +53,12 @@ struct Held {
 
 impl Held {
     async fn start(kind: Kind) -> Self {
-        start_watchdog();
         let count = room_for(CONNECTIONS);
-        let checker = Arc::new(Checker::new(IDS));
+        let checker = Arc::new(Checker::new(count));
         let server =
             Server::start_with(kind, Recorder::default(), checker.clone(), |http| http).await;
         let servers = vec![ServerAt { addr: server.addr, tls: false }];
-        let mut clients = Orders { servers, count, seed: 0 }.start("clients");
+        let mut clients = Orders { servers, count, seed: 0 }.start("held_idle::clients");
         let (answered, clients) = tokio::task::spawn_blocking(move || {
             let answered = clients.hear("answered");
             (answered, clients)
@@ -147,10 +141,15 @@ async fn drain(kind: Kind) {
 }
 
 /// One after the other: together they would have too many files open.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_held_idle() {
-    close_idle(Kind::Tower).await;
-    drain(Kind::Hyper).await;
-    #[cfg(feature = "serve")]
-    drain(Kind::Serve).await;
+#[test]
+fn ten_thousand_held_idle() {
+    let _alone = alone();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        close_idle(Kind::Tower).await;
+        drain(Kind::Hyper).await;
+        #[cfg(feature = "serve")]
+        drain(Kind::Serve).await;
+    });
 }

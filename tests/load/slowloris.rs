@@ -3,11 +3,6 @@
 //! the connection of another, and it takes as many turns and polls to accept
 //! and serve a client as without them.
 
-#[cfg(unix)]
-mod load;
-#[path = "it/support/mod.rs"]
-mod support;
-
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,10 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll};
 
 use hyper_connstate::{Accept, Address, Conn, ConnState, Connections, instrument_listener};
-use support::server::{new_builder, serve_connection};
-use support::{settle, start_watchdog};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
+
+use crate::alone;
+use crate::support::server::{new_builder, serve_connection};
+use crate::support::{settle, start_watchdog};
 
 const SLOW: usize = 5_000;
 const REQUESTS: usize = 1_000;
@@ -115,7 +112,7 @@ impl Server {
             }),
             #[cfg(feature = "serve")]
             Loop::Serve => tokio::spawn(async move {
-                let service = tower::service_fn(support::server::handle_incoming);
+                let service = tower::service_fn(crate::support::server::handle_incoming);
                 let serve = hyper_connstate::serve(listener, service);
                 drop(serve.http(|http| *http = new_builder()).await);
             }),
@@ -196,19 +193,24 @@ async fn effort(kind: Loop, slow: usize) -> Effort {
     Effort { turns, polls: polls.load(SeqCst), reports }
 }
 
-#[tokio::test(start_paused = true)]
-async fn five_thousand_slow_clients_cost_others_nothing() {
+#[test]
+fn five_thousand_slow_clients_cost_others_nothing() {
+    let _alone = alone();
     start_watchdog();
     let kinds = [
         Loop::Own,
         #[cfg(feature = "serve")]
         Loop::Serve,
     ];
-    for kind in kinds {
-        let alone = effort(kind, 0).await;
-        assert_eq!(alone.reports, 1 + 2 * REQUESTS);
-        assert_eq!(effort(kind, SLOW).await, alone, "{kind:?}");
-    }
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        for kind in kinds {
+            let undisturbed = effort(kind, 0).await;
+            assert_eq!(undisturbed.reports, 1 + 2 * REQUESTS);
+            assert_eq!(effort(kind, SLOW).await, undisturbed, "{kind:?}");
+        }
+    });
 }
 
 /// On sockets: while they are there and send, clients come, are served and
@@ -216,12 +218,12 @@ async fn five_thousand_slow_clients_cost_others_nothing() {
 #[cfg(unix)]
 #[test]
 fn five_thousand_slow_sockets() {
-    use load::checker::Checker;
-    use load::clients::Client;
-    use load::process::{ServerAt, room_for};
-    use support::{Kind, Recorder};
+    use crate::checker::Checker;
+    use crate::clients::Client;
+    use crate::process::{ServerAt, room_for};
+    use crate::support::{self, Kind, Recorder};
 
-    start_watchdog();
+    let _alone = alone();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     let kinds = Kind::all().into_iter().filter(|kind| !kind.is_tls());
@@ -232,8 +234,7 @@ fn five_thousand_slow_sockets() {
     for (index, kind) in kinds.enumerate() {
         // All of them with one stack, and some with the others.
         let slow = if index == 0 { slow } else { slow / 10 };
-        // Ids are counted in the whole process, the other test's included.
-        let checker = Arc::new(Checker::new(10 * SLOW));
+        let checker = Arc::new(Checker::new(slow + CLIENTS));
         let hook = checker.clone();
         let server = support::Server::start_with(kind, Recorder::default(), hook, |http| http);
         let server = runtime.block_on(server);
