@@ -1,6 +1,7 @@
 //! What is said when something is set up wrong (feature `tracing`).
 #![cfg(feature = "tracing")]
 
+#[allow(unreachable_pub, unused)]
 #[path = "it/support/mod.rs"]
 mod support;
 

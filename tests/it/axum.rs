@@ -1,8 +1,6 @@
 //! axum: what handlers can extract, and that no route is missed.
 #![cfg(feature = "axum")]
 
-use crate::support;
-
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -11,9 +9,11 @@ use axum::routing::{get, post};
 use axum::serve::{Listener, ListenerExt};
 use hyper_connstate::axum::ConnStateServiceExt;
 use hyper_connstate::{Conn, ConnStateLayer, Connections, instrument_listener};
-use support::frames::*;
-use support::{Kind, Peer, Recorder, Server, start_watchdog};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::frames::*;
+use crate::support::server::listen;
+use crate::support::{Kind, Peer, Recorder, Server, frames, start_watchdog};
 
 async fn conn(ConnectInfo(conn): ConnectInfo<Conn>) -> String {
     format!("{} {}", conn.remote_addr(), conn.requests())
@@ -33,7 +33,7 @@ where
     F: IntoFuture<Output = std::io::Result<()>, IntoFuture: Send + 'static>,
 {
     start_watchdog();
-    let listener = support::server::listen();
+    let listener = listen();
     let addr = listener.local_addr().unwrap();
     let recorder = Recorder::default();
     tokio::spawn(serve(listener, recorder.clone()).into_future());
@@ -113,7 +113,7 @@ async fn layers_too_many() {
 }
 
 fn get_frames(stream: u32) -> Vec<u8> {
-    support::frames::get(stream, "/conn")
+    frames::get(stream, "/conn")
 }
 
 /// Options of the socket, set before it is instrumented and after.

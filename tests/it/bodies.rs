@@ -1,9 +1,8 @@
 //! What a client gets is what it would get without the crate: `Content-Length`
 //! and chunks as before, in front of every kind of body.
 
-use crate::{everywhere, support};
-
-use support::{Kind, Peer, Server};
+use crate::support::raw::serve_without_layer;
+use crate::support::{Kind, Peer, Server, everywhere};
 
 const PATHS: [&str; 8] =
     ["/", "/empty", "/big", "/big-stream", "/chunked", "/trailers", "/status/204", "/status/304"];
@@ -21,7 +20,7 @@ async fn answer(peer: &mut Peer, method: &str, path: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_are_as_without_the_layer() {
-    let bare = support::raw::serve_without_layer().await;
+    let bare = serve_without_layer().await;
     for kind in Kind::all() {
         let server = Server::start(kind).await;
         for path in PATHS {
@@ -46,7 +45,7 @@ async fn a_known_length_is_sent_as_content_length() {
 /// An empty body ends with the head; no empty DATA frame follows.
 #[tokio::test(start_paused = true)]
 async fn an_empty_body_ends_with_the_head() {
-    use support::frames::{END_STREAM, get, opening};
+    use crate::support::frames::{END_STREAM, get, opening};
 
     everywhere!("h2", async |mut peer: Peer| {
         peer.send([opening(), get(1, "/empty")].concat()).await;

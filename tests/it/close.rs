@@ -1,8 +1,6 @@
 //! `Conn::close`: the connection ends soon, whatever it was waiting for, and a
 //! response that has been given is never cut short.
 
-use crate::{everywhere, support};
-
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::sync::Arc;
@@ -16,11 +14,16 @@ use hyper::service::service_fn;
 use hyper_connstate::CloseReason::{self, ClosedByProgram};
 use hyper_connstate::{Address, Conn, ConnIo, ConnState, ConnStateLayer};
 use hyper_util::rt::TokioIo;
-use support::frames::*;
-use support::{Kind, Peer, Recorder, Server, Woken, settle, tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower_layer::Layer;
+
+use crate::support::frames::*;
+use crate::support::raw::serve_with;
+use crate::support::server::new_builder;
+use crate::support::{
+    Kind, Peer, Recorder, Server, Woken, everywhere, settle, start_watchdog, tls,
+};
 
 /// Closes the connection and checks that it ends.
 async fn close(peer: Peer) {
@@ -178,7 +181,7 @@ async fn a_handshake() {
 /// From a handler: the request that is under way is broken off.
 #[tokio::test(start_paused = true)]
 async fn from_a_handler() {
-    let server = support::raw::serve_with(async |io, conn| {
+    let server = serve_with(async |io, conn| {
         let service = hyper::service::service_fn({
             let conn = conn.clone();
             move |_| {
@@ -191,7 +194,7 @@ async fn from_a_handler() {
         let service =
             tower_layer::Layer::layer(&hyper_connstate::ConnStateLayer::for_conn(&conn), service);
         let io = hyper_util::rt::TokioIo::new(io);
-        let _ = support::server::new_builder().serve_connection(io, service).await;
+        let _ = new_builder().serve_connection(io, service).await;
     })
     .await;
     let mut peer = server.connect().await;
@@ -254,7 +257,7 @@ fn ten_thousand_answers() {
     const CLIENTS: usize = 20;
     const REQUESTS: usize = 500;
 
-    support::start_watchdog();
+    start_watchdog();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -336,7 +339,7 @@ async fn tls_is_closed_in_good_order() {
 /// holds, and each connection ends once.
 #[test]
 fn from_other_threads() {
-    support::start_watchdog();
+    start_watchdog();
     let recorder = Recorder::default();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();

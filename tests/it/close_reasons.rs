@@ -1,7 +1,5 @@
 //! Why a connection ended, as a log reader would put it.
 
-use crate::{everywhere, support};
-
 use std::convert::Infallible;
 
 use axum::body::Body;
@@ -12,12 +10,13 @@ use hyper::service::service_fn;
 use hyper_connstate::CloseReason::*;
 use hyper_connstate::{CloseReason, ConnStateLayer, Connections};
 use hyper_util::rt::TokioIo;
-use support::frames::*;
-use support::handler::handle;
-use support::raw::serve_with;
-use support::{Kind, Peer, Server};
 use tokio::net::TcpStream;
 use tower_layer::Layer;
+
+use crate::support::frames::*;
+use crate::support::handler::handle;
+use crate::support::raw::serve_with;
+use crate::support::{Kind, Peer, Server, everywhere, settle};
 
 async fn ended(peer: &Peer, expected: CloseReason) {
     let conn = peer.conn();
@@ -139,7 +138,7 @@ async fn a_failed_handshake() {
 
 #[tokio::test(start_paused = true)]
 async fn an_aborted_task() {
-    let server = support::raw::serve_with(async |io, _conn| drop(io)).await;
+    let server = serve_with(async |io, _conn| drop(io)).await;
     let peer = server.connect().await;
     peer.sees("new closed").await;
     ended(&peer, Aborted).await;
@@ -167,7 +166,7 @@ fn they_print_for_a_log() {
 }
 
 /// Some requests are answered outside of the layer.
-async fn serve_some_outside() -> support::Server {
+async fn serve_some_outside() -> Server {
     serve_with(async |io, conn| {
         let inside = ConnStateLayer::for_conn(&conn)
             .layer(service_fn(|request: Request<Incoming>| handle(request.map(Body::new))));
@@ -194,7 +193,7 @@ async fn reason_after(paths: &[&str]) -> Option<CloseReason> {
     for path in paths {
         peer.get(path).await;
         peer.response().await;
-        support::settle().await;
+        settle().await;
     }
     let conn = peer.conn();
     conn.closed().await;

@@ -1,14 +1,14 @@
 //! The registry: how many there are, what they are doing, and for how long
 //! nobody has been there.
 
-use crate::support;
-
 use std::time::Duration;
 
 use hyper_connstate::{Address, ConnIo, ConnState, Connections, Protocol, instrument_listener};
-use support::frames::*;
-use support::{Kind, Peer, Server, settle};
 use tokio::time::Instant;
+
+use crate::support::frames::*;
+use crate::support::server::listen;
+use crate::support::{Kind, Peer, Server, settle};
 
 fn counts(connections: &Connections) -> [usize; 4] {
     let counts = connections.counts();
@@ -123,7 +123,7 @@ async fn a_registry_of_ones_own() {
     assert!(late.is_empty());
 
     // Those of a listener are in its own.
-    let listener = support::server::listen();
+    let listener = listen();
     let addr = listener.local_addr().unwrap();
     let mut listener = instrument_listener(listener, ());
     let _client = tokio::net::TcpStream::connect(addr).await.unwrap();

@@ -1,20 +1,19 @@
 //! Graceful shutdown: idle connections go at once, active ones finish.
 
-use crate::support;
-
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper_connstate::{Address, ConnIo, ConnState, Connections, Drained};
-use support::frames::*;
-use support::handler::released;
-use support::raw::Stoppable;
-use support::{Kind, Server, Woken, settle};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use crate::support::frames::*;
+use crate::support::handler::released;
+use crate::support::raw::Stoppable;
+use crate::support::{Kind, Server, Woken, settle};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -215,7 +214,7 @@ async fn nobody_there() {
 #[cfg(feature = "tls")]
 #[tokio::test(start_paused = true)]
 async fn a_handshake() {
-    use support::Peer;
+    use crate::support::Peer;
 
     let server = Stoppable::start(Kind::ServeTls).await;
     let tcp = tokio::net::TcpStream::connect(server.addr()).await.unwrap();

@@ -1,7 +1,5 @@
 //! Exactly one terminal event, however a connection is let go.
 
-use crate::support;
-
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
@@ -16,11 +14,14 @@ use hyper::service::service_fn;
 use hyper_connstate::ConnState::{self, Active, Closed, Hijacked, Idle, New};
 use hyper_connstate::{Address, Conn, ConnIo, ConnStateLayer, instrument_listener};
 use hyper_util::rt::TokioIo;
-use support::frames::*;
-use support::{Kind, Peer, Recorder, Server, settle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower_layer::Layer;
+
+use crate::support::frames::*;
+use crate::support::raw::serve_with;
+use crate::support::server::{listen, new_builder, serve_connection};
+use crate::support::{Kind, Peer, Recorder, Server, settle, start_watchdog};
 
 /// A peer in each of the states that a live connection can be in, and the
 /// state it is left in.
@@ -102,10 +103,10 @@ async fn the_task_is_aborted() {
     let tasks = Arc::new(std::sync::Mutex::new(Vec::new()));
     let server = {
         let tasks = tasks.clone();
-        support::raw::serve_with(move |io, conn| {
+        serve_with(move |io, conn| {
             let task = tokio::spawn(async move {
-                let builder = support::server::new_builder();
-                support::server::serve_connection(&builder, io, &conn).await;
+                let builder = new_builder();
+                serve_connection(&builder, io, &conn).await;
             });
             tasks.lock().unwrap().push(task);
             std::future::ready(())
@@ -125,7 +126,7 @@ async fn the_task_is_aborted() {
 /// A multi-threaded runtime is dropped in the middle of a lot of work.
 #[test]
 fn a_busy_runtime_is_dropped() {
-    support::start_watchdog();
+    start_watchdog();
     let recorder = Recorder::default();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
@@ -165,7 +166,7 @@ fn a_busy_runtime_is_dropped() {
 #[tokio::test]
 async fn accept_is_cancelled() {
     let recorder = Recorder::default();
-    let listener = support::server::listen();
+    let listener = listen();
     let addr = listener.local_addr().unwrap();
     let mut listener = instrument_listener(listener, recorder.clone());
     let clients = tokio::spawn(async move {
@@ -230,8 +231,8 @@ async fn an_in_memory_stream() {
     let (mut client, io) = duplex(&recorder);
     let conn = io.conn().clone();
     tokio::spawn(async move {
-        let builder = support::server::new_builder();
-        support::server::serve_connection(&builder, io, &conn).await;
+        let builder = new_builder();
+        serve_connection(&builder, io, &conn).await;
     });
     client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
     recorder.sees("unknown", "new active idle", "answered").await;

@@ -3,16 +3,14 @@
 //! of a well-behaved stream, Idle comes when the transport has the answer, and
 //! no byte is other than without this crate.
 
-use crate::hostile;
-use crate::support;
-
 use std::io::ErrorKind;
 
-use hostile::conversation::{self, Conversation};
-use hostile::plan::{ALL, Fault, Pending, Plan};
-use hostile::run::{answer_ends, check, run_bare};
-use hostile::stack::Stack;
-use hostile::stuck::check_stuck;
+use crate::hostile::conversation::{self, Conversation};
+use crate::hostile::plan::{ALL, Fault, Pending, Plan};
+use crate::hostile::run::{answer_ends, check, run_bare};
+use crate::hostile::stack::Stack;
+use crate::hostile::stuck::check_stuck;
+use crate::support::{quiet_panics, start_watchdog};
 
 /// All conversations, and those that can be had so in one go.
 fn conversations() -> Vec<(Conversation, Option<Conversation>)> {
@@ -36,8 +34,8 @@ enum With {
 
 /// Has every conversation over the streams that `plans` gives for it.
 async fn check_all(plans: impl AsyncFn(&Conversation) -> Vec<(With, Plan)>) {
-    support::start_watchdog();
-    support::quiet_panics();
+    start_watchdog();
+    quiet_panics();
     let mut checked = 0;
     for (conversation, in_one_go) in conversations() {
         let mut ends = Vec::new();
@@ -181,8 +179,8 @@ async fn an_error_at_each_operation() {
 /// purpose, and the program can close the connection, or drop it.
 #[tokio::test(start_paused = true)]
 async fn stuck_at_each_operation() {
-    support::start_watchdog();
-    support::quiet_panics();
+    start_watchdog();
+    quiet_panics();
     for (conversation, _) in conversations() {
         for plan in [Plan::PLAIN, Plan { buffered: Some(ALL), ..Plan::PLAIN }] {
             for at in 0..operations(&conversation, plan).await.min(30) {

@@ -2,19 +2,18 @@
 //! before it sends them, and Idle has to wait until the client could read
 //! them.
 
-use crate::hostile;
-use crate::support;
-
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
 
-use hostile::conversation::{self, Conversation, Protocol};
-use hostile::plan::{ALL, Fault, Pending, Plan};
-use hostile::run::{answer_ends, check_cut_short, streams_ended};
-use hostile::stack::Stack;
-use hostile::stream::{Control, Hostile};
 use hyper_connstate::{Conn, ConnState};
 use rustls::ClientConnection;
+
+use crate::hostile::conversation::{self, Conversation, Protocol};
+use crate::hostile::plan::{ALL, Fault, Pending, Plan};
+use crate::hostile::run::{answer_ends, check_cut_short, streams_ended};
+use crate::hostile::stack::Stack;
+use crate::hostile::stream::{Control, Hostile};
+use crate::support::{start_watchdog, tls};
 
 /// The client's end.
 struct Client {
@@ -28,7 +27,7 @@ struct Client {
 impl Client {
     fn new(protocol: Protocol) -> Self {
         let alpn = if protocol == Protocol::Http1 { "http/1.1" } else { "h2" };
-        Self { tls: support::tls::client(alpn), position: 0, plain: Vec::new() }
+        Self { tls: tls::client(alpn), position: 0, plain: Vec::new() }
     }
 
     /// Reads what is on the wire. What is cut short is left.
@@ -153,7 +152,7 @@ fn conversations() -> Vec<Conversation> {
 
 /// Has every conversation over these streams, with every stack that has TLS.
 async fn check_all(plans: &[Plan]) {
-    support::start_watchdog();
+    start_watchdog();
     for conversation in conversations() {
         let ends = answer_ends(Stack::Tower, &conversation).await;
         for (index, plan) in plans.iter().enumerate() {
@@ -183,7 +182,7 @@ async fn pieces_pauses_and_buffers() {
 /// One operation of the stream below fails, or is pending, each in turn.
 #[tokio::test(start_paused = true)]
 async fn trouble_at_each_operation() {
-    support::start_watchdog();
+    start_watchdog();
     let buffered = Plan { buffered: Some(2000), ..Plan::PLAIN };
     for conversation in conversations() {
         let ends = answer_ends(Stack::Tower, &conversation).await;

@@ -1,11 +1,10 @@
 //! HTTP/1: what Go's server reports, at every pause of the client.
 
-use crate::{everywhere, support};
-
 use http::StatusCode;
 use hyper_connstate::CloseReason;
-use support::Peer;
-use support::handler::BIG;
+
+use crate::support::handler::BIG;
+use crate::support::{Peer, everywhere};
 
 /// The connection is idle; closes it.
 async fn close_idle(mut peer: Peer) {

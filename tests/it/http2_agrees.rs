@@ -1,8 +1,6 @@
 //! What a connection is said to be doing, against what the h2 crate says of
 //! the same connection: a client and a server of h2's, and any programme.
 
-use crate::support;
-
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -15,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::io::DuplexStream;
 
-use support::Recorder;
+use crate::support::Recorder;
 
 /// A step of either side. A stream is named by a number that is taken modulo
 /// how many there are.

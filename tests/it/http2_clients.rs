@@ -1,14 +1,13 @@
 //! HTTP/2 with real clients: the `h2` crate, and hyper's client.
 
-use crate::{everywhere, support};
-
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Method, Request, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::Peer;
-use support::handler::BIG;
+
+use crate::support::handler::BIG;
+use crate::support::{Peer, everywhere};
 
 async fn h2_client(peer: &mut Peer) -> SendRequest<Bytes> {
     let (client, connection) = h2::client::Builder::new()

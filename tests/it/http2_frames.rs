@@ -1,10 +1,8 @@
 //! HTTP/2 by hand-made frames: what Go's server reports, at every pause of the
 //! client.
 
-use crate::{everywhere, support};
-
-use support::Peer;
-use support::frames::*;
+use crate::support::frames::*;
+use crate::support::{Peer, Server, everywhere};
 
 /// Sends the preface and SETTINGS, and waits for the connection to be idle.
 async fn open(peer: &mut Peer) {
@@ -360,7 +358,7 @@ async fn a_connect_tunnel() {
 /// nothing behind.
 #[tokio::test(start_paused = true)]
 async fn more_streams_than_the_server_takes() {
-    let server = support::Server::configured(|mut builder| {
+    let server = Server::configured(|mut builder| {
         builder.http2().max_concurrent_streams(1);
         builder
     })

@@ -1,7 +1,5 @@
 //! The layer among others: it speaks of what it sees.
 
-use crate::support;
-
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +13,13 @@ use hyper::body::Incoming;
 use hyper_connstate::ConnStateLayer;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use support::Server;
-use support::handler::handle;
-use support::raw::serve_with;
-use support::server::new_builder;
 use tokio::sync::{Semaphore, mpsc};
 use tower::ServiceBuilder;
+
+use crate::support::Server;
+use crate::support::handler::handle;
+use crate::support::raw::serve_with;
+use crate::support::server::new_builder;
 
 type Answer = Result<Response<Body>, Infallible>;
 

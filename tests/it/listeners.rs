@@ -1,22 +1,22 @@
 //! Listeners of every kind, and what a handle knows of its connection.
 
-use crate::support;
-
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use hyper_connstate::{
     Accept, Address, Conn, ConnIo, ConnState, Hook, Protocol, instrument_listener,
 };
-use support::{Kind, Peer, Recorder, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
+
+use crate::support::server::{listen, new_builder, serve_connection};
+use crate::support::{Kind, Peer, Recorder, Server};
 
 async fn serve<T>(io: ConnIo<T>, conn: Conn)
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    support::server::serve_connection(&support::server::new_builder(), io, &conn).await;
+    serve_connection(&new_builder(), io, &conn).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,7 +152,7 @@ async fn hooks_in_order() {
 /// `get_ref` and friends reach the stream inside.
 #[tokio::test(start_paused = true)]
 async fn the_stream_inside() {
-    let listener = support::server::listen();
+    let listener = listen();
     let mut listener = instrument_listener(listener, ());
     let addr = listener.get_ref().local_addr().unwrap();
     let client = tokio::net::TcpStream::connect(addr).await.unwrap();

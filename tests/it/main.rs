@@ -1,5 +1,7 @@
 //! The tests that share a process, one behaviour a file.
 
+#![allow(unreachable_pub)]
+
 mod support;
 
 mod axum;

@@ -1,16 +1,16 @@
 //! A hook that panics changes nothing that a client sees, takes no other
 //! connection down, and does not abort the process.
 
-use crate::support;
-
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper_connstate::ConnState::{self, Active, Closed, Hijacked, Idle, New};
 use hyper_connstate::{Address, Conn, ConnIo, Hook};
-use support::frames::*;
-use support::{Kind, Peer, Recorder, Server};
+
+use crate::support::frames::*;
+use crate::support::server::{new_builder, serve_connection};
+use crate::support::{Kind, Peer, Recorder, Server, start_watchdog};
 
 /// Records, then panics at one of the states.
 struct Panics {
@@ -95,7 +95,7 @@ async fn among_other_hooks() {
 /// panics on top of it.
 #[test]
 fn in_drop_while_a_handlers_panic_unwinds() {
-    support::start_watchdog();
+    start_watchdog();
     let unwinding = Arc::new(AtomicBool::new(false));
     let recorder = Recorder::default();
     let hook = {
@@ -121,7 +121,7 @@ fn in_drop_while_a_handlers_panic_unwinds() {
             let io = ConnIo::accepted(server, Address::Unknown, Address::Unknown, hook);
             let conn = io.conn().clone();
             client.write_all(b"GET /panic HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
-            support::server::serve_connection(&support::server::new_builder(), io, &conn).await;
+            serve_connection(&new_builder(), io, &conn).await;
         });
     }));
     let payload = caught.unwrap_err();

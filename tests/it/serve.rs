@@ -2,8 +2,6 @@
 //! (The other tests run against it too.)
 #![cfg(feature = "serve")]
 
-use crate::support;
-
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -14,11 +12,12 @@ use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_connstate::{Accept, Address, Conn, Connections, instrument_listener, serve};
-use support::frames::*;
-use support::server::handle_incoming;
-use support::{Kind, Recorder, Server, settle};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
+
+use crate::support::frames::*;
+use crate::support::server::{handle_incoming, listen};
+use crate::support::{Kind, Recorder, Server, settle, start_watchdog};
 
 /// Starts `serve` with what `run` makes of the listener.
 fn start<F>(
@@ -27,8 +26,8 @@ fn start<F>(
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    support::start_watchdog();
-    let listener = support::server::listen();
+    start_watchdog();
+    let listener = listen();
     let addr = listener.local_addr().unwrap();
     let recorder = Recorder::default();
     let listener = instrument_listener(listener, recorder.clone());

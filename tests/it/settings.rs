@@ -1,13 +1,11 @@
 //! hyper's settings that change the flow.
 
-use crate::support;
-
 use std::time::Duration;
 
-use support::frames::*;
-use support::raw::serve_plain;
-use support::server::new_builder;
-use support::{Kind, Peer, Server};
+use crate::support::frames::*;
+use crate::support::raw::serve_plain;
+use crate::support::server::new_builder;
+use crate::support::{Kind, Peer, Server};
 
 async fn kept(peer: &mut Peer) {
     peer.get("/").await;
@@ -224,7 +222,7 @@ async fn one_stream_at_a_time() {
 
 mod graceful_shutdown {
     use super::*;
-    use support::raw::Graceful;
+    use crate::support::raw::Graceful;
 
     #[tokio::test(start_paused = true)]
     async fn of_a_new_connection() {

@@ -1,14 +1,14 @@
 //! TLS: New when the socket is accepted, and a handshake's bytes count for
 //! nothing. (The other tests run over TLS too.)
 
-use crate::support;
-
 use std::time::Duration;
 
 use hyper_connstate::{ConnState, Handshake, Protocol, instrument_listener};
-use support::{Kind, Peer, Recorder, Server, tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::support::server::listen;
+use crate::support::{Kind, Peer, Recorder, Server, frames, tls};
 
 /// A client of the TLS port that has said nothing yet.
 async fn tcp(server: &Server) -> Peer {
@@ -46,7 +46,7 @@ async fn both_protocols() {
     assert_eq!(peer.conn().protocol(), Protocol::Http1);
 
     let mut peer = server.connect_alpn("h2").await;
-    peer.send(support::frames::opening()).await;
+    peer.send(frames::opening()).await;
     peer.sees("new active idle").await;
     assert_eq!(peer.conn().protocol(), Protocol::Http2);
 }
@@ -76,7 +76,7 @@ async fn half_a_handshake_and_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_handshake_under_a_deadline() {
     let recorder = Recorder::default();
-    let listener = support::server::listen();
+    let listener = listen();
     let addr = listener.local_addr().unwrap();
     let mut listener = instrument_listener(listener, recorder.clone());
     let mut client = TcpStream::connect(addr).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_handshake_under_a_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_a_foreign_loop() {
     let recorder = Recorder::default();
-    let listener = support::server::listen();
+    let listener = listen();
     let addr = listener.local_addr().unwrap();
     let mut client = TcpStream::connect(addr).await.unwrap();
     let (tcp, remote_addr) = listener.accept().await.unwrap();

@@ -1,8 +1,7 @@
 //! Upgrades and CONNECT over HTTP/1: the stream passes to someone else.
 
-use crate::{everywhere, support};
-
-use support::Peer;
+use crate::support::raw::{serve_without_shutdown, serve_without_upgrades};
+use crate::support::{Peer, everywhere};
 
 const UPGRADE: &str = "host: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
 
@@ -107,7 +106,7 @@ async fn a_connect_that_nobody_takes() {
 /// Without upgrades hyper gives the stream to nobody.
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_where_hyper_was_not_told_to() {
-    let server = support::raw::serve_without_upgrades().await;
+    let server = serve_without_upgrades().await;
     let mut peer = server.connect().await;
     idle(&mut peer).await;
     peer.send(format!("GET /upgrade HTTP/1.1\r\n{UPGRADE}")).await;
@@ -118,7 +117,7 @@ async fn an_upgrade_where_hyper_was_not_told_to() {
 /// The old way: hyper is asked to leave the stream, and gives it back.
 #[tokio::test(start_paused = true)]
 async fn into_inner_after_without_shutdown() {
-    let server = support::raw::serve_without_shutdown().await;
+    let server = serve_without_shutdown().await;
     let mut peer = server.connect().await;
     idle(&mut peer).await;
     peer.send(format!("GET /upgrade-ignored HTTP/1.1\r\n{UPGRADE}hello")).await;
@@ -140,7 +139,7 @@ mod websocket {
     use tokio::net::{TcpListener, TcpStream};
     use tokio_tungstenite::tungstenite::Message;
 
-    use super::support::{Recorder, start_watchdog};
+    use crate::support::{Recorder, start_watchdog};
 
     async fn echo(mut socket: WebSocket) {
         while let Some(Ok(message)) = socket.recv().await {

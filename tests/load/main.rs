@@ -7,7 +7,7 @@
 
 #![allow(unreachable_pub)]
 
-#[allow(dead_code)]
+#[allow(unused)]
 #[path = "../it/support/mod.rs"]
 mod support;
 

@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 
 use super::answers::Answers;
 use super::script::{Await, Protocol, Step};
-use super::support::peer::Stream;
-use super::support::server::dial;
-use super::support::tls;
+use crate::support::peer::Stream;
+use crate::support::server::dial;
+use crate::support::tls;
 
 pub struct Client {
     stream: Option<Pin<Box<dyn Stream>>>,

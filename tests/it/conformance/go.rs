@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::play::Subject;
-use super::support::tls;
+use crate::support::tls;
 
 /// Longer than any time-out that Go's server has where a script pauses (half a
 /// second before it closes, one second after GOAWAY), and shorter than its

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::play::Subject;
-use super::support::handler::released;
-use super::support::{Kind, Server, settle};
+use crate::support::handler::released;
+use crate::support::{Kind, Server, settle};
 
 pub struct Here(Server);
 

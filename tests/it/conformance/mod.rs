@@ -12,8 +12,6 @@
 //! Both servers are played to by the same client ([`client`]) in the same way
 //! ([`play`]).
 
-#![allow(unreachable_pub)]
-
 mod answers;
 mod client;
 mod corpus;
@@ -27,8 +25,6 @@ mod script;
 mod sending;
 mod words;
 
-use crate::support;
-
 use std::collections::{HashMap, HashSet};
 
 use corpus::{Group, folder, groups, recordings};
@@ -36,7 +32,8 @@ use differences::Difference;
 use here::Here;
 use play::{Sequence, play};
 use script::{Protocol, Script};
-use support::{Kind, quiet_panics};
+
+use crate::support::{Kind, quiet_panics};
 
 fn differences() -> Vec<Difference> {
     let text = std::fs::read_to_string(folder().join("differences.txt")).unwrap();

@@ -19,8 +19,8 @@
 //! | `window STREAM INCREMENT`, `goaway STREAM` | |
 //! | `frame TYPE FLAGS STREAM "PAYLOAD" [* TIMES]` | any other |
 
-use super::support::frames;
 use super::words::Word;
+use crate::support::frames;
 
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;

@@ -6,8 +6,6 @@
 //! what has to be reported whenever it pauses. [`check`](run::check) has both
 //! with a bare server and with an instrumented one, and compares.
 
-#![allow(dead_code, unreachable_pub)]
-
 pub mod conversation;
 pub mod plan;
 pub mod run;

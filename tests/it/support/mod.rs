@@ -6,8 +6,6 @@
 //! ends when nothing else is left to do, so "the client pauses" is exact: all
 //! that the server would do without further input has been done.
 
-#![allow(dead_code, unreachable_pub)]
-
 pub mod frames;
 pub mod handler;
 pub mod peer;
@@ -129,10 +127,9 @@ impl Wake for Woken {
 /// everywhere!(async |mut peer: Peer| { … });
 /// everywhere!("h2", async |mut peer: Peer| { … });
 /// ```
-#[macro_export]
 macro_rules! everywhere {
     ($scenario:expr) => {
-        $crate::everywhere!("http/1.1", $scenario)
+        $crate::support::everywhere!("http/1.1", $scenario)
     };
     ($alpn:literal, $scenario:expr) => {
         for kind in $crate::support::Kind::all() {
@@ -142,3 +139,5 @@ macro_rules! everywhere {
         }
     };
 }
+
+pub(crate) use everywhere;

@@ -184,10 +184,12 @@ impl Stoppable {
         self.server.kind
     }
 
+    #[cfg(feature = "tls")]
     pub fn addr(&self) -> std::net::SocketAddr {
         self.server.addr
     }
 
+    #[cfg(feature = "tls")]
     pub fn recorder(&self) -> &Recorder {
         &self.server.recorder
     }
