@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::frames::*;
 use crate::support::server::listen;
-use crate::support::{Kind, Peer, Recorder, Server, frames, start_watchdog};
+use crate::support::{Answer, Kind, Peer, Recorder, Server, frames, start_watchdog};
 
 async fn conn(ConnectInfo(conn): ConnectInfo<Conn>) -> String {
     format!("{} {}", conn.remote_addr(), conn.requests())
@@ -42,7 +42,7 @@ where
 
 async fn body(peer: &mut Peer, path: &str) -> String {
     peer.get(path).await;
-    let (head, body) = peer.response().await;
+    let Answer { head, body } = peer.response().await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     String::from_utf8(body).unwrap()
 }
@@ -155,7 +155,7 @@ async fn not_only_routers() {
     for _ in 0..2 {
         peer.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello").await;
         peer.sees("active idle").await;
-        assert_eq!(peer.response().await.1, b"hello");
+        assert_eq!(peer.response().await.body, b"hello");
     }
 }
 

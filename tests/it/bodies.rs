@@ -46,11 +46,12 @@ async fn a_known_length_is_sent_as_content_length() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_body_ends_with_the_head() {
     use crate::support::frames::{END_STREAM, get, opening};
+    use crate::support::peer::Frame;
 
     everywhere!("h2", async |mut peer: Peer| {
         peer.send([opening(), get(1, "/empty")].concat()).await;
         loop {
-            let (kind, flags, stream, _) = peer.frame().await;
+            let Frame { kind, flags, stream, .. } = peer.frame().await;
             if stream == 1 {
                 assert_eq!((kind, flags & END_STREAM), (0x1, END_STREAM), "{:?}", peer.kind);
                 break;

@@ -245,7 +245,7 @@ async fn with_bytes_under_way_in_both_directions() {
             peer.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
             tokio::task::yield_now().await;
         }
-        assert_eq!(peer.response().await.1.len(), 150 << 10);
+        assert_eq!(peer.response().await.body.len(), 150 << 10);
         assert_eq!(peer.rest().await, b"");
     }
 }
@@ -303,17 +303,17 @@ async fn whole_answer(peer: &mut Peer, alpn: &str, request: usize) {
         peer.send([opening(), window_update(0, 1 << 20), get(1, path)].concat()).await;
         let mut body = Vec::new();
         loop {
-            let (kind, flags, stream, payload) = peer.frame().await;
-            if stream == 1 && kind == 0x0 {
-                body.extend(payload);
+            let frame = peer.frame().await;
+            if frame.stream == 1 && frame.kind == 0x0 {
+                body.extend(frame.payload);
             }
-            if stream == 1 && flags & END_STREAM != 0 {
+            if frame.stream == 1 && frame.flags & END_STREAM != 0 {
                 break body;
             }
         }
     } else {
         peer.get(path).await;
-        peer.response().await.1
+        peer.response().await.body
     };
     assert_eq!(body.len(), length);
     assert_eq!(peer.rest_of_frames_or_nothing(alpn).await, 0);

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::support::frames::*;
 use crate::support::handler::released;
-use crate::support::raw::Stoppable;
-use crate::support::{Kind, Server, Woken, settle};
+use crate::support::raw::{Stoppable, Stopped};
+use crate::support::{Answer, Kind, Server, Woken, settle};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -28,9 +28,9 @@ fn numbers(result: Drained) -> [usize; 3] {
     [result.drained, result.forced, result.hijacked]
 }
 
-fn drain(connections: &Connections) -> JoinHandle<(Drained, Instant)> {
+fn drain(connections: &Connections) -> JoinHandle<Stopped> {
     let drain = connections.drain(DEADLINE);
-    tokio::spawn(async move { (drain.await, Instant::now()) })
+    tokio::spawn(async move { Stopped::now(drain.await) })
 }
 
 /// What both ways to drain have in common: a loop of the user's own, and
@@ -67,14 +67,14 @@ async fn every_state() {
         assert!(!result.is_finished());
 
         active.send("dy").await;
-        let (head, body) = active.response().await;
+        let Answer { head, body } = active.response().await;
         assert_eq!(body, b"body");
         assert_eq!(head.contains("connection: close"), idle_word.is_empty(), "{head}");
         active.sees(&format!("{idle_word} closed")).await;
         active2.send(data(1, b"body", END_STREAM)).await;
         active2.end_of_stream(1).await;
         active2.sees(&format!("{idle_word} closed")).await;
-        assert_eq!(numbers(result.await.unwrap().0), drained(5, 0, 0), "{kind:?}");
+        assert_eq!(numbers(result.await.unwrap().drained), drained(5, 0, 0), "{kind:?}");
     }
 }
 
@@ -92,7 +92,7 @@ async fn goaway() {
             peer.send([opening(), request].concat()).await;
             settle().await;
             let result = server.stop();
-            while peer.frame().await.0 != 0x7 {}
+            while peer.frame().await.kind != 0x7 {}
             peer.close().await;
             result.await.unwrap();
         }
@@ -116,10 +116,10 @@ async fn the_deadline() {
         idle.get("/").await;
         settle().await;
         let start = Instant::now();
-        let (result, end) = server.stop().await.unwrap();
-        let took = end - start;
+        let stopped = server.stop().await.unwrap();
+        let took = stopped.at - start;
         assert!(took >= DEADLINE && took < DEADLINE + Duration::from_secs(1), "{took:?}");
-        assert_eq!(numbers(result), drained(1, 4, 0), "{:?}", server.kind());
+        assert_eq!(numbers(stopped.drained), drained(1, 4, 0), "{:?}", server.kind());
         assert!(server.connections().is_empty());
     }
 }
@@ -139,10 +139,10 @@ async fn a_client_that_goes_on_and_on() {
         let result = server.stop();
         settle().await;
         released("drained").notify_one();
-        let (result, _) = result.await.unwrap();
-        assert_eq!(numbers(result), drained(2, 0, 0), "{:?}", server.kind());
+        let stopped = result.await.unwrap();
+        assert_eq!(numbers(stopped.drained), drained(2, 0, 0), "{:?}", server.kind());
         // The request that was under way is answered, and in full.
-        assert_eq!(busy.response().await.1, b"waited\n");
+        assert_eq!(busy.response().await.body, b"waited\n");
     }
 }
 
@@ -157,9 +157,9 @@ async fn hijacked_connections() {
         settle().await;
         assert!(!told.is_finished());
         let start = Instant::now();
-        let (result, end) = server.stop().await.unwrap();
-        assert_eq!(numbers(result), drained(0, 0, 1));
-        assert!(end - start < Duration::from_secs(1));
+        let stopped = server.stop().await.unwrap();
+        assert_eq!(numbers(stopped.drained), drained(0, 0, 1));
+        assert!(stopped.at - start < Duration::from_secs(1));
         told.await.unwrap();
         // It is left to its owner.
         peer.head().await;
@@ -198,8 +198,7 @@ async fn connections_that_come_late() {
     let late = server.connect().await;
     late.sees("new closed").await;
     slow.close().await;
-    let (result, _) = result.await.unwrap();
-    assert_eq!(result.forced, 0);
+    assert_eq!(result.await.unwrap().drained.forced, 0);
     assert!(server.connections.is_empty());
 }
 
@@ -221,8 +220,8 @@ async fn a_handshake() {
     let client = tcp.local_addr().unwrap().to_string();
     let peer = Peer::new(tcp, client, Kind::ServeTls, server.recorder().clone());
     peer.sees("new").await;
-    let (result, _) = server.stop().await.unwrap();
-    assert_eq!(numbers(result), drained(1, 0, 0));
+    let stopped = server.stop().await.unwrap();
+    assert_eq!(numbers(stopped.drained), drained(1, 0, 0));
     peer.sees("closed").await;
 }
 
@@ -261,8 +260,8 @@ async fn a_request_that_has_hardly_begun() {
         let result = server.stop();
         peer.sees("").await;
         peer.send("OST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nbody").await;
-        assert_eq!(peer.response().await.1, b"body", "{:?}", server.kind());
-        assert_eq!(numbers(result.await.unwrap().0), drained(1, 0, 0));
+        assert_eq!(peer.response().await.body, b"body", "{:?}", server.kind());
+        assert_eq!(numbers(result.await.unwrap().drained), drained(1, 0, 0));
     }
 }
 
@@ -277,7 +276,7 @@ async fn a_stream_opened_as_the_last_one_ends() {
         settle().await;
         peer.send([reset(1), get(3, "/")].concat()).await;
         peer.end_of_stream(3).await;
-        assert_eq!(numbers(result.await.unwrap().0), drained(1, 0, 0), "{:?}", server.kind());
+        assert_eq!(numbers(result.await.unwrap().drained), drained(1, 0, 0), "{:?}", server.kind());
     }
 }
 

@@ -18,12 +18,14 @@ fn hello() -> PathBuf {
     hello
 }
 
-struct Server(Child);
+struct Server {
+    process: Child,
+}
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -35,9 +37,9 @@ fn prints_what_go_prints() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut server = Server(child);
+    let mut server = Server { process: child };
     let mut first = String::new();
-    BufReader::new(server.0.stderr.take().unwrap()).read_line(&mut first).unwrap();
+    BufReader::new(server.process.stderr.take().unwrap()).read_line(&mut first).unwrap();
     let url = first.trim().strip_prefix("listening on ").unwrap().to_owned();
 
     let answer = match Command::new("curl").args(["--silent", "--noproxy", "*", &url]).output() {
@@ -53,7 +55,7 @@ fn prints_what_go_prints() {
     };
     assert!(answer.ends_with(b"Hello, World!\n"));
 
-    let lines = BufReader::new(server.0.stdout.take().unwrap()).lines().take(4);
+    let lines = BufReader::new(server.process.stdout.take().unwrap()).lines().take(4);
     let lines: Vec<_> = lines.map(Result::unwrap).collect();
     let client = lines[0].split(' ').nth(1).unwrap();
     assert!(client.starts_with("127.0.0.1:"), "{client}");

@@ -4,7 +4,7 @@ use http::StatusCode;
 use hyper_connstate::CloseReason;
 
 use crate::support::handler::BIG;
-use crate::support::{Peer, everywhere};
+use crate::support::{Answer, Peer, everywhere};
 
 /// The connection is idle; closes it.
 async fn close_idle(mut peer: Peer) {
@@ -15,7 +15,7 @@ async fn close_idle(mut peer: Peer) {
 /// The connection is open and was answered `status`; `active idle` is next.
 async fn answered(peer: &mut Peer, status: u16) -> Vec<u8> {
     peer.sees("active idle").await;
-    let (head, body) = peer.response().await;
+    let Answer { head, body } = peer.response().await;
     let status = StatusCode::from_u16(status).unwrap();
     assert!(head.starts_with(&format!("HTTP/1.1 {}", status.as_str())), "{head}");
     body
@@ -186,7 +186,7 @@ async fn pipelined_posts() {
         peer.send(post.repeat(3)).await;
         peer.sees("active idle active idle active idle").await;
         for _ in 0..3 {
-            assert_eq!(peer.response().await.1, b"body");
+            assert_eq!(peer.response().await.body, b"body");
         }
         close_idle(peer).await;
     });
@@ -319,7 +319,7 @@ async fn a_big_answer_read_to_the_end() {
                 peer.get(path).await;
                 // It does not fit into the socket.
                 peer.sees("active").await;
-                assert_eq!(peer.response().await.1.len(), BIG);
+                assert_eq!(peer.response().await.body.len(), BIG);
                 peer.sees("idle").await;
             }
             close_idle(peer).await;
@@ -371,7 +371,7 @@ async fn a_post_echoed() {
             peer.sees("active").await;
             peer.send("5\r\nhello\r\n0\r\n\r\n").await;
             peer.sees("idle").await;
-            assert_eq!(peer.response().await.1, b"hello");
+            assert_eq!(peer.response().await.body, b"hello");
         }
         peer.get("/").await;
         answered(&mut peer, 200).await;
@@ -388,7 +388,7 @@ async fn half_a_body_then_the_rest() {
             peer.sees("active").await;
             peer.send("half").await;
             peer.sees("idle").await;
-            assert_eq!(peer.response().await.1, b"halfhalf");
+            assert_eq!(peer.response().await.body, b"halfhalf");
         }
         close_idle(peer).await;
     });
@@ -464,7 +464,7 @@ async fn expect_continue() {
             assert_eq!(peer.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
             peer.send("hello").await;
             peer.sees("idle").await;
-            assert_eq!(peer.response().await.1, b"hello");
+            assert_eq!(peer.response().await.body, b"hello");
         }
         close_idle(peer).await;
     });
@@ -540,7 +540,7 @@ async fn a_body_that_outlives_the_response() {
                 return;
             }
             peer.sees("active").await;
-            assert_eq!(peer.response().await.1, b"later\n");
+            assert_eq!(peer.response().await.body, b"later\n");
             peer.sees("").await;
             peer.send("half").await;
             peer.sees("idle").await;
@@ -574,7 +574,7 @@ async fn pipelined_requests_for_streams_of_known_length() {
         peer.get("/").await;
         peer.sees("active").await;
         for _ in 0..2 {
-            assert_eq!(peer.response().await.1.len(), BIG);
+            assert_eq!(peer.response().await.body.len(), BIG);
         }
         peer.response().await;
         peer.sees("idle active idle active idle").await;

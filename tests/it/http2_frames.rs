@@ -341,9 +341,9 @@ async fn a_connect_tunnel() {
         peer.sees("active").await;
         peer.send(data(1, b"through the tunnel", 0)).await;
         let echoed = loop {
-            let (kind, _, stream, payload) = peer.frame().await;
-            if kind == 0x0 && stream == 1 {
-                break payload;
+            let frame = peer.frame().await;
+            if frame.kind == 0x0 && frame.stream == 1 {
+                break frame.payload;
             }
         };
         assert_eq!(echoed, b"through the tunnel");

@@ -65,7 +65,7 @@ async fn a_response_that_ends_elsewhere() {
     peer.sees("new").await;
     for _ in 0..3 {
         peer.get("/").await;
-        assert_eq!(peer.response().await.1, b"hello\n");
+        assert_eq!(peer.response().await.body, b"hello\n");
         peer.sees("active").await;
         end.add_permits(1);
         peer.sees("idle").await;
@@ -113,7 +113,7 @@ async fn a_time_out_outside() {
         peer.sees("active").await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         peer.sees("idle").await;
-        assert!(peer.response().await.0.starts_with("HTTP/1.1 504"));
+        assert!(peer.response().await.head.starts_with("HTTP/1.1 504"));
     }
 }
 
@@ -140,7 +140,7 @@ async fn an_answer_from_outside() {
     let mut peer = server.connect().await;
     peer.sees("new").await;
     peer.get("/outside").await;
-    assert_eq!(peer.response().await.1, b"outside\n");
+    assert_eq!(peer.response().await.body, b"outside\n");
     peer.sees("active").await;
     peer.get("/").await;
     peer.sees("idle").await;

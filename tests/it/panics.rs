@@ -33,7 +33,7 @@ async fn start(kind: Kind, at: ConnState) -> Server {
 
 async fn kept(peer: &mut Peer) {
     peer.get("/").await;
-    assert_eq!(peer.response().await.1, b"hello\n");
+    assert_eq!(peer.response().await.body, b"hello\n");
     peer.sees("active idle").await;
 }
 

@@ -77,7 +77,7 @@ async fn a_make_service() {
     let mut peer = server.connect().await;
     for count in 1..3 {
         peer.get("/").await;
-        assert_eq!(peer.response().await.1, format!("{} {count}", peer.name()).as_bytes());
+        assert_eq!(peer.response().await.body, format!("{} {count}", peer.name()).as_bytes());
     }
     peer.sees("new active idle active idle").await;
 }
@@ -161,10 +161,10 @@ async fn routers() {
         peer.sees("new").await;
         for (index, path) in paths.iter().enumerate() {
             peer.get(path).await;
-            let (head, body) = peer.response().await;
-            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            let answer = peer.response().await;
+            assert!(answer.head.starts_with("HTTP/1.1 200"), "{}", answer.head);
             let expected = if *path == "/" { "hello" } else { peer.name() };
-            assert_eq!(String::from_utf8(body).unwrap(), expected);
+            assert_eq!(String::from_utf8(answer.body).unwrap(), expected);
             peer.sees("active idle").await;
             assert_eq!(peer.conn().requests(), index as u64 + 1);
         }

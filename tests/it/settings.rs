@@ -34,7 +34,7 @@ async fn http2_only() {
     let server = serve_plain(new_builder().http2_only()).await;
     let mut peer = server.connect().await;
     // The server's SETTINGS come before the client has said anything.
-    assert_eq!(peer.frame().await.0, 0x4);
+    assert_eq!(peer.frame().await.kind, 0x4);
     peer.sees("new").await;
     peer.send(opening()).await;
     peer.sees("active idle").await;
@@ -101,7 +101,7 @@ async fn half_close() {
     peer.sees("active").await;
     peer.send("half").await;
     peer.half_close().await;
-    assert_eq!(peer.response().await.1, b"halfhalf");
+    assert_eq!(peer.response().await.body, b"halfhalf");
     peer.sees("closed").await;
 
     // Without the setting hyper gives up on a client that does that.
@@ -155,7 +155,7 @@ async fn pipeline_flush() {
     peer.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n".repeat(5)).await;
     peer.sees(&"active idle ".repeat(5)).await;
     for _ in 0..5 {
-        assert_eq!(peer.response().await.1, b"hello\n");
+        assert_eq!(peer.response().await.body, b"hello\n");
     }
     kept(&mut peer).await;
     // The answer to the first is held back until the second is answered.
@@ -261,7 +261,7 @@ mod graceful_shutdown {
             server.shut_down();
             peer.sees("").await;
             peer.send("half").await;
-            assert_eq!(peer.response().await.1, b"halfhalf");
+            assert_eq!(peer.response().await.body, b"halfhalf");
             peer.sees("closed").await;
         }
 

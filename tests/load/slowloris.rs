@@ -153,15 +153,15 @@ async fn effort(kind: Loop, slow: usize) -> Effort {
     let mut drip = head.iter().chain(std::iter::repeat(&b'x'));
     let mut drip = async || {
         let byte = *drip.next().unwrap();
-        let before = (slow_polls.load(SeqCst), server.reports.load(SeqCst));
+        let (polls, reports) = (slow_polls.load(SeqCst), server.reports.load(SeqCst));
         for client in &mut slow {
             client.write_all(&[byte]).await.unwrap();
         }
         settle().await;
         // A byte is read, and that there is no more is seen.
-        let polls = slow_polls.load(SeqCst) - before.0;
+        let polls = slow_polls.load(SeqCst) - polls;
         assert!(polls <= 3 * slow.len(), "{kind:?}: {polls} polls for {} bytes", slow.len());
-        server.reports.load(SeqCst) - before.1
+        server.reports.load(SeqCst) - reports
     };
     // Accepted, and active at the first byte; the others change nothing.
     let reported = drip().await;

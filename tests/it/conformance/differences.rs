@@ -98,7 +98,7 @@ impl Difference {
 /// No state comes at a later pause, and none but Active at an earlier one.
 fn is_sooner(here: &Sequence, go: &Sequence) -> bool {
     let pauses = |sequence: &Sequence| -> Vec<(usize, String)> {
-        let parts = sequence.0.iter().enumerate();
+        let parts = sequence.parts.iter().enumerate();
         parts.flat_map(|(at, part)| part.iter().map(move |state| (at, state.clone()))).collect()
     };
     pauses(here)

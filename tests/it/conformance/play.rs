@@ -29,25 +29,27 @@ pub trait Subject {
 
 /// What was reported up to each pause, since the one before: `new | - | active`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sequence(pub Vec<Vec<String>>);
+pub struct Sequence {
+    pub parts: Vec<Vec<String>>,
+}
 
 impl Sequence {
     pub fn parse(text: &str) -> Self {
         let states = |part: &str| {
             part.split_whitespace().filter(|word| *word != "-").map(str::to_owned).collect()
         };
-        Self(text.split('|').map(states).collect())
+        Self { parts: text.split('|').map(states).collect() }
     }
 
     /// Without the pauses.
     pub fn flat(&self) -> Vec<&str> {
-        self.0.iter().flatten().map(String::as_str).collect()
+        self.parts.iter().flatten().map(String::as_str).collect()
     }
 }
 
 impl std::fmt::Display for Sequence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, part) in self.0.iter().enumerate() {
+        for (index, part) in self.parts.iter().enumerate() {
             let part = if part.is_empty() { "-".to_owned() } else { part.join(" ") };
             write!(f, "{}{part}", if index == 0 { "" } else { " | " })?;
         }
@@ -95,8 +97,12 @@ pub async fn play(
 }
 
 fn running_totals(sequence: &Sequence) -> Vec<usize> {
-    let mut sum = 0;
-    sequence.0.iter().map(|part| (sum += part.len(), sum).1).collect()
+    let lengths = sequence.parts.iter().map(Vec::len);
+    let totals = lengths.scan(0, |total, length| {
+        *total += length;
+        Some(*total)
+    });
+    totals.collect()
 }
 
 impl Player<'_> {
@@ -136,7 +142,7 @@ impl Player<'_> {
         let Ok(sequence) = &mut self.outcome else { return };
         if index < self.script.parts.len() {
             let states = subject.states(&self.client.name);
-            sequence.0.push(states[self.seen..].to_vec());
+            sequence.parts.push(states[self.seen..].to_vec());
             self.seen = states.len();
         }
     }

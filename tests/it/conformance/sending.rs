@@ -51,7 +51,10 @@ pub fn streams(range: &str, words: &[Word]) -> Result<Vec<u8>, String> {
 fn one(words: &[Word]) -> Result<Vec<u8>, String> {
     let names: Vec<&str> = words.iter().map(Word::name).collect();
     Ok(match names[..] {
-        ["send", ..] => payload(&words[1..])?.0,
+        ["send", ..] => {
+            let (bytes, _) = payload(&words[1..])?;
+            bytes
+        }
         ["get", path] => format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").into(),
         ["request", method, target, ..] => request(method, target, &words[3..])?,
         ["chunk", ..] => {

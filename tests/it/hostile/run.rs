@@ -147,14 +147,14 @@ pub async fn check(stack: Stack, conversation: &Conversation, plan: Plan, ends: 
 
     // What is reported, at each pause.
     let words: Vec<_> = reports.states.iter().map(ToString::to_string).collect();
-    let (expected, ends_of_parts) = expected(conversation, &bare, ends);
+    let expected = expected(conversation, &bare, ends);
     if plan.fault.is_none() {
-        assert_eq!(words, expected, "{context}");
-        for (pause, end) in outcome.pauses.iter().zip(ends_of_parts) {
+        assert_eq!(words, expected.words, "{context}");
+        for (pause, end) in outcome.pauses.iter().zip(expected.at_pauses) {
             assert_eq!(pause.states, end, "{context}: at a pause, of {words:?}");
         }
     } else {
-        check_cut_short(&words, &expected, &context);
+        check_cut_short(&words, &expected.words, &context);
     }
     if words.last().is_some_and(|word| word == "closed") {
         check_reason(reports.reason, conversation, &outcome.done, plan, &context);
@@ -180,26 +180,28 @@ pub async fn check(stack: Stack, conversation: &Conversation, plan: Plan, ends: 
     }
 }
 
-/// All the states, and how many of them have been reported at each pause.
-pub fn expected(
-    conversation: &Conversation,
-    bare: &Outcome,
-    answers: &[usize],
-) -> (Vec<String>, Vec<usize>) {
-    let mut expected = vec!["new".to_owned()];
-    let mut ends = Vec::new();
+/// What is to be reported.
+pub struct Expected {
+    pub words: Vec<String>,
+    /// How many of them have been reported at each pause.
+    pub at_pauses: Vec<usize>,
+}
+
+pub fn expected(conversation: &Conversation, bare: &Outcome, answers: &[usize]) -> Expected {
+    let mut words = vec!["new".to_owned()];
+    let mut at_pauses = Vec::new();
     let parts = conversation.parts.iter().map(|part| part.states.as_str());
     for (states, pause) in parts.chain([conversation.end]).zip(&bare.pauses) {
-        if expected.last().is_some_and(|last| last != "closed") {
+        if words.last().is_some_and(|last| last != "closed") {
             let depends = if pause.over { "closed" } else { "idle" };
             let active =
                 if reads_refused_late(conversation, bare, answers) { "active" } else { "" };
             let states = states.replace('*', depends).replace("active?", active);
-            expected.extend(states.split_whitespace().map(str::to_owned));
+            words.extend(states.split_whitespace().map(str::to_owned));
         }
-        ends.push(expected.len());
+        at_pauses.push(words.len());
     }
-    (expected, ends)
+    Expected { words, at_pauses }
 }
 
 /// Whether the server reads of what it refuses when all before it has been

@@ -43,7 +43,7 @@ pub async fn check_stuck(stack: Stack, conversation: &Conversation, plan: Plan) 
         let terminal = |state: &&ConnState| state.is_terminal();
         assert_eq!(reports.states.iter().filter(terminal).count(), 1, "{context}");
         let words: Vec<_> = reports.states.iter().map(ToString::to_string).collect();
-        check_cut_short(&words, &expected(conversation, &bare, &ends).0, &context);
+        check_cut_short(&words, &expected(conversation, &bare, &ends).words, &context);
         if conn.state() == ConnState::Closed {
             assert!(reports.reason.is_some(), "{context}: Closed before the stream was dropped");
         }

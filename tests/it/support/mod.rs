@@ -14,7 +14,7 @@ pub mod recorder;
 pub mod server;
 pub mod tls;
 
-pub use peer::Peer;
+pub use peer::{Answer, Peer};
 pub use recorder::Recorder;
 pub use server::{Kind, Server};
 

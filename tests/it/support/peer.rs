@@ -28,6 +28,20 @@ impl Stream for tokio_rustls::client::TlsStream<TcpStream> {
     }
 }
 
+/// An HTTP/1 response.
+pub struct Answer {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+/// An HTTP/2 frame.
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
+}
+
 pub struct Peer {
     stream: Option<Pin<Box<dyn Stream>>>,
     /// What was read and not yet asked for.
@@ -150,9 +164,8 @@ impl Peer {
         self.read_until("\r\n\r\n").await
     }
 
-    /// Reads a whole HTTP/1 response with `Content-Length` or chunks; gives
-    /// its head and body.
-    pub async fn response(&mut self) -> (String, Vec<u8>) {
+    /// Reads a whole HTTP/1 response with `Content-Length` or chunks.
+    pub async fn response(&mut self) -> Answer {
         let head = self.head().await;
         let lower = head.to_ascii_lowercase();
         let length = lower.lines().find_map(|line| line.strip_prefix("content-length: "));
@@ -173,23 +186,23 @@ impl Peer {
         } else {
             Vec::new()
         };
-        (head, body)
+        Answer { head, body }
     }
 
-    /// Reads an HTTP/2 frame: its type, flags, stream and payload.
-    pub async fn frame(&mut self) -> (u8, u8, u32, Vec<u8>) {
+    pub async fn frame(&mut self) -> Frame {
         let header = self.read(9).await;
         let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
         let stream = u32::from_be_bytes(header[5..].try_into().unwrap());
-        (header[3], header[4], stream, self.read(length as usize).await)
+        let payload = self.read(length as usize).await;
+        Frame { kind: header[3], flags: header[4], stream, payload }
     }
 
     /// Reads frames up to a PING, and answers it.
     pub async fn answer_ping(&mut self) {
         loop {
-            let (kind, _, _, payload) = self.frame().await;
-            if kind == 0x6 {
-                return self.send(super::frames::frame(0x6, 0x1, 0, &payload)).await;
+            let frame = self.frame().await;
+            if frame.kind == 0x6 {
+                return self.send(super::frames::frame(0x6, 0x1, 0, &frame.payload)).await;
             }
         }
     }
@@ -197,7 +210,7 @@ impl Peer {
     /// Reads frames until one ends this stream: END_STREAM or RST_STREAM.
     pub async fn end_of_stream(&mut self, stream: u32) {
         loop {
-            let (kind, flags, of, _) = self.frame().await;
+            let Frame { kind, flags, stream: of, .. } = self.frame().await;
             if of == stream && (kind == 0x3 || (kind <= 0x1 && flags & 0x1 != 0)) {
                 return;
             }

@@ -127,7 +127,19 @@ pub async fn serve_plain(builder: Builder) -> Server {
 pub struct Stoppable {
     server: Server,
     signal: watch::Sender<bool>,
-    result: Mutex<Option<JoinHandle<(Drained, Instant)>>>,
+    result: Mutex<Option<JoinHandle<Stopped>>>,
+}
+
+/// What became of a server's connections, and when that was done.
+pub struct Stopped {
+    pub drained: Drained,
+    pub at: Instant,
+}
+
+impl Stopped {
+    pub fn now(drained: Drained) -> Self {
+        Self { drained, at: Instant::now() }
+    }
 }
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -160,7 +172,7 @@ impl Stoppable {
                 let connections = server.connections.clone();
                 let result = tokio::spawn(async move {
                     stopped.await;
-                    (connections.drain(DEADLINE).await, Instant::now())
+                    Stopped::now(connections.drain(DEADLINE).await)
                 });
                 (server, result)
             }
@@ -169,7 +181,7 @@ impl Stoppable {
     }
 
     /// Shuts down; can be done once.
-    pub fn stop(&self) -> JoinHandle<(Drained, Instant)> {
+    pub fn stop(&self) -> JoinHandle<Stopped> {
         self.signal.send_replace(true);
         self.result.lock().unwrap().take().unwrap()
     }
@@ -211,7 +223,7 @@ impl Stoppable {
 async fn serve_until(
     kind: Kind,
     stopped: impl Future<Output = ()> + Send + 'static,
-) -> (Server, JoinHandle<(Drained, Instant)>) {
+) -> (Server, JoinHandle<Stopped>) {
     use hyper_connstate::serve;
 
     start_watchdog();
@@ -224,7 +236,7 @@ async fn serve_until(
     macro_rules! run {
         ($serve:expr) => {{
             let serve = $serve.with_graceful_shutdown(stopped).drain_deadline(DEADLINE);
-            tokio::spawn(async move { (serve.await.unwrap(), Instant::now()) })
+            tokio::spawn(async move { Stopped::now(serve.await.unwrap()) })
         }};
     }
     let result = match kind {

@@ -9,10 +9,11 @@ use super::settle;
 
 /// Remembers the states of every connection, by the client's address.
 #[derive(Clone, Default)]
-pub struct Recorder(Arc<Mutex<HashMap<String, Record>>>, Arc<Mutex<ById>>);
-
-/// By connection, since an address may come again.
-type ById = HashMap<ConnId, Vec<ConnState>>;
+pub struct Recorder {
+    by_client: Arc<Mutex<HashMap<String, Record>>>,
+    /// By connection, since an address may come again.
+    by_id: Arc<Mutex<HashMap<ConnId, Vec<ConnState>>>>,
+}
 
 #[derive(Default)]
 struct Record {
@@ -27,8 +28,8 @@ struct Record {
 impl Hook for Recorder {
     fn on_state(&self, conn: &Conn, state: ConnState) {
         assert_eq!(conn.state(), state, "the state inside the hook is the one reported");
-        self.1.lock().unwrap().entry(conn.id()).or_default().push(state);
-        let mut records = self.0.lock().unwrap();
+        self.by_id.lock().unwrap().entry(conn.id()).or_default().push(state);
+        let mut records = self.by_client.lock().unwrap();
         let record = records.entry(conn.remote_addr().to_string()).or_default();
         record.states.push(state);
         record.conn = Some(conn.clone());
@@ -60,13 +61,13 @@ impl Recorder {
                 unseen.join(" "),
             );
         }
-        if let Some(record) = self.0.lock().unwrap().get_mut(client) {
+        if let Some(record) = self.by_client.lock().unwrap().get_mut(client) {
             record.seen = record.states.len();
         }
     }
 
     fn unseen(&self, client: &str) -> Vec<String> {
-        let records = self.0.lock().unwrap();
+        let records = self.by_client.lock().unwrap();
         records.get(client).map_or(Vec::new(), |record| {
             record.states[record.seen..].iter().map(ToString::to_string).collect()
         })
@@ -74,21 +75,25 @@ impl Recorder {
 
     /// All that was reported for this client.
     pub fn states(&self, client: &str) -> Vec<ConnState> {
-        self.0.lock().unwrap().get(client).map_or(Vec::new(), |record| record.states.clone())
+        self.by_client
+            .lock()
+            .unwrap()
+            .get(client)
+            .map_or(Vec::new(), |record| record.states.clone())
     }
 
     /// All that was reported, connection by connection.
     pub fn all(&self) -> Vec<Vec<ConnState>> {
-        self.1.lock().unwrap().values().cloned().collect()
+        self.by_id.lock().unwrap().values().cloned().collect()
     }
 
     /// Why this client's connection ended, as the hook saw it at Closed.
     pub fn reason(&self, client: &str) -> Option<CloseReason> {
-        self.0.lock().unwrap()[client].reason
+        self.by_client.lock().unwrap()[client].reason
     }
 
     /// This client's connection.
     pub fn conn(&self, client: &str) -> Conn {
-        self.0.lock().unwrap()[client].conn.clone().unwrap()
+        self.by_client.lock().unwrap()[client].conn.clone().unwrap()
     }
 }
