@@ -172,7 +172,7 @@
 //!   happened.
 //!
 //! The repository compares some nine hundred client scripts with Go's server;
-//! `tests/conformance/differences.txt` lists every one that differs, by rule
+//! `tests/it/conformance/differences.txt` lists every one that differs, by rule
 //! and with its reason.
 //!
 //! # Features

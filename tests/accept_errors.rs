@@ -3,6 +3,8 @@
 //! is the process's.)
 #![cfg(all(unix, feature = "serve"))]
 
+#[allow(unreachable_pub, unused)]
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! What the crate allocates: nothing per request, and little per connection.
 //! (A process of its own, because the allocator is the process's.)
 
+#[allow(unreachable_pub, unused)]
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::alloc::System;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
 
 use hyper_connstate::ConnState::{self, Active, Closed, Hijacked, Idle, New};
-use hyper_connstate::{Conn, Hook};
+use hyper_connstate::{Address, Conn, ConnIo, Hook};
 
 /// A report of this connection is going on.
 const BUSY: u8 = 0x80;
@@ -15,7 +15,9 @@ const NOTHING: u8 = 0;
 
 #[derive(Debug)]
 pub struct Checker {
-    /// By the connection's id: what was last reported.
+    /// The id of the first connection; ids are counted in the whole process.
+    first: u64,
+    /// By the connection's id, from `first` on: what was last reported.
     last: Box<[AtomicU8]>,
     /// By state: how often it was reported.
     counts: [AtomicUsize; 5],
@@ -24,10 +26,13 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// For connections with ids below `room`.
+    /// For the next so many connections of this process.
     pub fn new(room: usize) -> Self {
+        let unknown = Address::Unknown;
+        let another = ConnIo::accepted(tokio::io::empty(), unknown.clone(), unknown, ());
+        let first = another.conn().id().get() + 1;
         let last = (0..room).map(|_| AtomicU8::new(NOTHING)).collect();
-        Self { last, counts: Default::default(), faults: Mutex::default() }
+        Self { first, last, counts: Default::default(), faults: Mutex::default() }
     }
 
     pub fn count(&self, state: ConnState) -> usize {
@@ -86,7 +91,8 @@ fn is_legal(previous: u8, next: ConnState) -> bool {
 impl Hook for Checker {
     fn on_state(&self, conn: &Conn, state: ConnState) {
         self.counts[state as usize].fetch_add(1, SeqCst);
-        let Some(last) = self.last.get(conn.id().get() as usize) else {
+        let index = conn.id().get().checked_sub(self.first);
+        let Some(last) = index.and_then(|index| self.last.get(index as usize)) else {
             return self.fault(format!("no room for {conn:?}"));
         };
         let previous = last.swap(BUSY | code(state), SeqCst);

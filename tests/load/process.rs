@@ -1,4 +1,4 @@
-//! The process of the clients: this test's program once more, told by its
+//! The process of the clients: this program once more, told by its
 //! environment what to do.
 
 use std::io::{BufRead, BufReader, Write};

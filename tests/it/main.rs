@@ -1,0 +1,29 @@
+//! The tests that share a process, one behaviour a file.
+
+#![allow(unreachable_pub)]
+
+mod support;
+
+mod axum;
+mod bodies;
+mod close;
+mod close_reasons;
+mod conformance;
+mod connections;
+mod drain;
+mod drops;
+mod hello_example;
+mod hostile;
+mod hostile_io;
+mod hostile_tls;
+mod http1;
+mod http2_agrees;
+mod http2_clients;
+mod http2_frames;
+mod layers;
+mod listeners;
+mod panics;
+mod serve;
+mod settings;
+mod tls;
+mod upgrades;
