@@ -1,0 +1,48 @@
+//! Where the states may be other than hyper's doings, and why.
+
+use super::answer::{Owner, Reading};
+use super::script::{Exchange, Next};
+use crate::support::Kind;
+
+/// Idle may be reported while the request's body is still to come or to be
+/// read: a task has it that outlives the answer, and this stack cannot put
+/// anything around the body (`ConnStateLayer`, "Request bodies"). It has to be
+/// Idle or ended once the body is read, like everywhere.
+pub fn body_outlives_answer(kind: Kind, exchange: &Exchange) -> bool {
+    let moved = matches!(
+        exchange.answer.reading,
+        Reading::Detached | Reading::DetachedLater | Reading::HeldAndDropped
+    );
+    moved && exchange.request.has_body() && !follows_bodies(kind)
+}
+
+/// Whether this crate puts something around requests' bodies.
+fn follows_bodies(kind: Kind) -> bool {
+    match kind {
+        Kind::Tower | Kind::Hyper | Kind::Tls => false,
+        #[cfg(feature = "axum")]
+        Kind::AxumLayer => false,
+        // `serve` has everything in its hands.
+        _ => true,
+    }
+}
+
+/// A handler that has taken the request's `OnUpgrade` and then answers neither
+/// 101 nor a 2xx to CONNECT. hyper hands the stream over nevertheless if it
+/// would otherwise end the connection behind that answer, and tells nobody; the
+/// new owner's reads and writes look like hyper's own. What is reported from
+/// then on may be anything that comes in order.
+pub fn handed_over_otherwise(exchange: &Exchange) -> bool {
+    let Exchange { request, answer, .. } = exchange;
+    let switches = answer.status == 101
+        || (request.method == "CONNECT" && (200..300).contains(&answer.status));
+    answer.owner != Owner::None && !switches
+}
+
+/// The beginning of a head that comes in one go with the end of the request
+/// before: what hyper has in its buffer is not to be seen, and so it is Idle
+/// until the next bytes come, as in Go (Active is reported at the first byte
+/// that is *read* while Idle).
+pub fn begun_behind_another(before: &Exchange) -> bool {
+    before.next == Next::Glued
+}
