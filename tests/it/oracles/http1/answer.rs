@@ -145,7 +145,7 @@ impl Answer {
     }
 
     /// With what there is no sense in taken out.
-    fn consistent(mut self) -> Self {
+    pub fn consistent(mut self) -> Self {
         if matches!(self.status, 101 | 204 | 304) {
             self.body = Body::Full;
             self.size = 0;

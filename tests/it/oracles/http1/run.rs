@@ -238,13 +238,17 @@ impl Run<'_> {
             tokio::time::sleep(Duration::from_secs(1)).await;
             self.client.read_all().await;
             return match self.watch.state() {
+                _ if self.is_handed_over_otherwise() => Ok(Course::Over),
                 ConnState::Closed => self.over().await,
                 _ => self.fault("not closed though the program has closed it", ""),
             };
         }
         let state = self.watch.state();
-        if state == ConnState::Active && self.is_handed_over_otherwise() {
+        if state != ConnState::Closed && self.is_handed_over_otherwise() {
             return Ok(Course::Over);
+        }
+        if state == ConnState::Active && self.is_handed_over() {
+            return self.fault("Active though handed over", "");
         }
         match state {
             ConnState::New => self.fault("New though bytes were sent", ""),
@@ -336,23 +340,44 @@ impl Run<'_> {
             && before.is_some_and(exemptions::begun_behind_another)
     }
 
+    /// The client has got the answer that hands the stream over, to a request
+    /// that could be upgraded.
+    fn is_handed_over(&self) -> bool {
+        let answers = Answers::read(&self.client.received, &self.methods);
+        let last = self.exchanges.get(answers.parts.len().saturating_sub(1)).copied().flatten();
+        let upgradable = |index| self.desk.case(index).upgradable.load(Ordering::Relaxed);
+        answers.is_tunnel() && last.is_some_and(upgradable)
+    }
+
     /// The connection has ended, or has been handed over.
     async fn over(&mut self) -> Result<Course, Fault> {
         self.client.read_all().await;
         let answers = Answers::read(&self.client.received, &self.methods);
-        let last = self.exchanges.get(answers.parts.len().saturating_sub(1)).copied().flatten();
-        let upgradable = |index| self.desk.case(index).upgradable.load(Ordering::Relaxed);
-        let handed_over = answers.is_tunnel() && last.is_some_and(upgradable);
+        let handed_over = self.is_handed_over();
         match self.watch.state() {
             ConnState::Closed if handed_over => self.fault("Closed though handed over", ""),
             ConnState::Closed if !self.client.ended => {
                 self.fault("Closed though the stream is open", "")
+            }
+            ConnState::Closed if self.is_idle_in_vain(&answers) => {
+                self.fault("Idle though the connection is not kept", "it is closed at once")
             }
             ConnState::Hijacked if !handed_over => {
                 self.fault("Hijacked though not handed over", "")
             }
             _ => Ok(Course::Over),
         }
+    }
+
+    /// Idle is followed by Closed though neither the client nor the program has
+    /// ended the connection. Refused bytes that came with the request before are
+    /// fine: they are answered, so the connection was kept.
+    fn is_idle_in_vain(&self, answers: &Answers) -> bool {
+        let record = self.watch.record();
+        let idle_before = record.states.ends_with(&[ConnState::Idle, ConnState::Closed]);
+        let idles = record.wire_at_idle.len();
+        drop(record);
+        idle_before && !self.is_closed_by_program() && answers.whole(true) <= idles
     }
 
     /// All is over by what the client knows: is a further request answered?
