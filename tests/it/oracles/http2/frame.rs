@@ -160,6 +160,11 @@ impl Headers {
             literal(b"\x00\x05x-sum", "1");
             return block;
         }
+        match self.block {
+            Block::UpperCase => literal(b"\x00\x05X-Sum", "1"),
+            Block::Connection => literal(b"\x00\x0aconnection", "close"),
+            _ => {}
+        }
         let method = match self.block {
             Block::Get => "GET",
             Block::Connect => "CONNECT",
@@ -177,8 +182,6 @@ impl Headers {
             literal(b"\x0f\x0d", &length.to_string());
         }
         match self.block {
-            Block::UpperCase => literal(b"\x00\x05X-Sum", "1"),
-            Block::Connection => literal(b"\x00\x0aconnection", "close"),
             Block::Undecodable => literal(b"\x80", ""),
             Block::Huge => {
                 for _ in 0..160 {

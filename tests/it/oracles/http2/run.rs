@@ -31,7 +31,10 @@ pub fn run(script: &Script) -> Result<(), Fault> {
         match (state, answer) {
             (ConnState::Active, Answer::Open)
             | (ConnState::Idle, Answer::Quiet)
-            | (ConnState::Closed, Answer::Ended) => {}
+            | (ConnState::Closed, Answer::Ended)
+            // What counts is the wire, where h2 has lost count.
+            | (ConnState::Active | ConnState::Idle, Answer::Miscounted)
+            | (ConnState::Active | ConnState::Idle, Answer::NotAsked) => {}
             (ConnState::Active, Answer::Quiet) => return fault("Active without open streams"),
             (ConnState::Idle, Answer::Open) => return fault("Idle with open streams"),
             (_, Answer::Ended) => return fault("not Closed though hyper has ended it"),
@@ -63,15 +66,32 @@ async fn observe(script: &Script) -> (Vec<ConnState>, Watch) {
 
 /// What hyper says at this pause of the same script.
 async fn ask(script: &Script, pause: usize) -> Answer {
+    let steps = &script.steps[..pause];
+    let open = open_block(steps);
+    if open < pause && has_ended(script, steps).await {
+        return Answer::Ended;
+    }
+    // Without a header block that is open there.
+    let (steps, rest) = steps.split_at(open);
+    let steps = steps.iter().chain(rest.iter().filter(|step| !is_of_block(step)));
+    let (bare, mut client) = play_bare(script, steps).await;
+    bare.ask(&mut client).await
+}
+
+/// Whether hyper has ended the connection by then.
+async fn has_ended(script: &Script, steps: &[Step]) -> bool {
+    let (bare, mut client) = play_bare(script, steps.iter()).await;
+    client.read_all().await;
+    bare.has_ended()
+}
+
+async fn play_bare<'a>(script: &Script, steps: impl Iterator<Item = &'a Step>) -> (Bare, Client) {
     let (near, far) = wire::wire();
     let desk = Desk::new();
     let bare = Bare::serve(near, desk.clone());
     let mut client = Client::new(far, None).await;
-    // Without a header block that is open there.
-    let (steps, rest) = script.steps[..pause].split_at(open_block(&script.steps[..pause]));
-    let steps = steps.iter().chain(rest.iter().filter(|step| !is_of_block(step)));
     play(script, steps, &desk, &mut client, || {}).await;
-    bare.ask(&mut client).await
+    (bare, client)
 }
 
 /// The client's part, of which these are the steps.

@@ -71,6 +71,42 @@ fn push_headers(random: &mut fastrand::Rng, headers: Headers, steps: &mut Vec<St
     }
 }
 
+/// A stream that h2 resets before it opens, and what may come for it then.
+fn push_reset_before_open(random: &mut fastrand::Rng, ids: &mut Ids, steps: &mut Vec<Step>) {
+    let stream = ids.new_one(random);
+    let mut headers = Headers::random(random, stream);
+    headers.parts = 2;
+    match random.u8(..4) {
+        0 => steps.push(Step::Send(Frame::Priority { stream, on: stream })),
+        // Without its other part.
+        1 => {
+            headers.on = Some(stream);
+            steps.push(Step::Send(Frame::Headers(headers)));
+        }
+        2 => {
+            headers.block = one_of(random, &[Block::UpperCase, Block::Connection]);
+            steps.push(Step::Send(Frame::Headers(headers)));
+        }
+        _ => {
+            headers.on = Some(stream);
+            push_headers(random, headers, steps);
+        }
+    }
+    if random.u8(..4) > 0 {
+        steps.push(Step::Pause);
+    }
+    if random.bool() {
+        steps.push(Step::Send(Frame::Reset { stream, code: 8 }));
+        if random.bool() {
+            steps.push(Step::Pause);
+        }
+    }
+    if random.u8(..4) > 0 {
+        let headers = Headers::random(random, stream);
+        push_headers(random, headers, steps);
+    }
+}
+
 fn push_random(random: &mut fastrand::Rng, ids: &mut Ids, steps: &mut Vec<Step>) {
     let old = ids.old_one(random);
     let frame = match random.u8(..64) {
@@ -113,18 +149,7 @@ fn push_random(random: &mut fastrand::Rng, ids: &mut Ids, steps: &mut Vec<Step>)
         61 => Frame::Unknown { kind: 0xbe, flags: random.u8(..), stream: old },
         62 => Frame::Continuation { stream: old, end: random.bool() },
         _ => {
-            // A stream that h2 has reset before it opens.
-            let stream = ids.new_one(random);
-            let mut headers = Headers::random(random, stream);
-            match random.u8(..3) {
-                0 => steps.push(Step::Send(Frame::Priority { stream, on: stream })),
-                1 => headers.on = Some(stream),
-                _ => steps.push(Step::Send(Frame::Reset { stream, code: 8 })),
-            }
-            if random.bool() {
-                steps.push(Step::Pause);
-            }
-            return push_headers(random, headers, steps);
+            return push_reset_before_open(random, ids, steps);
         }
     };
     steps.push(Step::Send(frame));
