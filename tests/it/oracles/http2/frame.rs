@@ -295,12 +295,16 @@ impl Encoder {
 }
 
 impl Frame {
-    pub fn random_data(random: &mut fastrand::Rng, stream: u32) -> Self {
+    pub fn random_data(random: &mut fastrand::Rng, stream: u32, wild: bool) -> Self {
+        let padding = match Padding::random(random) {
+            Padding::TooMuch if !wild => Padding::None,
+            padding => padding,
+        };
         Self::Data {
             stream,
             length: one_of(random, &[0, 1, 5, 5, 10, 3_000]),
             end: random.bool(),
-            padding: Padding::random(random),
+            padding,
         }
     }
 }

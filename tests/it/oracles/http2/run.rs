@@ -29,9 +29,9 @@ pub fn run(script: &Script) -> Result<(), Fault> {
             Err(Fault::new(rule, what))
         };
         match (state, answer) {
+            (ConnState::Closed, Answer::Ended) => break,
             (ConnState::Active, Answer::Open)
             | (ConnState::Idle, Answer::Quiet)
-            | (ConnState::Closed, Answer::Ended)
             // What counts is the wire, where h2 has lost count.
             | (ConnState::Active | ConnState::Idle, Answer::Miscounted)
             | (ConnState::Active | ConnState::Idle, Answer::NotAsked) => {}

@@ -25,7 +25,11 @@ pub enum Step {
 /// Which ids a client has used, and so which it may name.
 struct Ids {
     used: Vec<u32>,
+    /// Those whose request has not been sent to its end.
+    open: Vec<u32>,
     next: u32,
+    /// It does what ends a connection at once, too.
+    wild: bool,
 }
 
 impl Ids {
@@ -33,9 +37,9 @@ impl Ids {
     fn new_one(&mut self, random: &mut fastrand::Rng) -> u32 {
         let stream = match random.u8(..20) {
             0 => self.next + 4,
-            1 => self.next.saturating_sub(2).max(1),
-            2 if random.bool() => self.next + 1,
-            3 if random.u8(..4) == 0 => 0,
+            1 if self.wild => self.next.saturating_sub(2).max(1),
+            2 if self.wild => self.next + 1,
+            3 if self.wild => 0,
             _ => self.next,
         };
         self.used.push(stream);
@@ -46,26 +50,57 @@ impl Ids {
     /// Mostly one of the last that were used.
     fn old_one(&self, random: &mut fastrand::Rng) -> u32 {
         match random.u8(..16) {
-            0 => self.next,
-            1 if random.u8(..4) == 0 => 0,
+            0 if self.wild => self.next,
+            1 if self.wild => 0,
             _ if self.used.is_empty() => self.next,
             _ => self.used[self.used.len() - 1 - random.usize(..self.used.len().min(4))],
         }
     }
+
+    /// One whose request goes on.
+    fn open_one(&self, random: &mut fastrand::Rng) -> Option<u32> {
+        if self.wild && random.u8(..4) == 0 {
+            return Some(self.old_one(random));
+        }
+        (!self.open.is_empty()).then(|| one_of(random, &self.open))
+    }
+
+    fn ended(&mut self, stream: u32, end: bool) {
+        if end {
+            self.open.retain(|open| *open != stream);
+        }
+    }
+
+    fn headers(&mut self, random: &mut fastrand::Rng, stream: u32) -> Headers {
+        let mut headers = Headers::random(random, stream);
+        if !self.wild {
+            headers.block = one_of(random, &[Block::Get, headers.block]);
+            if matches!(headers.block, Block::Undecodable | Block::Huge) {
+                headers.block = Block::Post;
+            }
+            if headers.padding == Padding::TooMuch {
+                headers.padding = Padding::None;
+            }
+        }
+        if !headers.end_stream {
+            self.open.push(stream);
+        }
+        headers
+    }
 }
 
 /// The headers, and most of the time all that belongs to them.
-fn push_headers(random: &mut fastrand::Rng, headers: Headers, steps: &mut Vec<Step>) {
+fn push_headers(random: &mut fastrand::Rng, ids: &Ids, headers: Headers, steps: &mut Vec<Step>) {
     let (stream, parts) = (headers.stream, headers.parts);
     steps.push(Step::Send(Frame::Headers(headers)));
     for part in 1..parts {
         match random.u8(..24) {
-            0 => steps.push(Step::Pause),
-            1 => steps.push(Step::Send(Frame::Ping { ack: false })),
-            2 => return,
+            0 | 1 => steps.push(Step::Pause),
+            2 if ids.wild => steps.push(Step::Send(Frame::Ping { ack: false })),
+            3 if ids.wild => return,
             _ => {}
         }
-        let stream = if random.u8(..60) == 0 { stream + 2 } else { stream };
+        let stream = if ids.wild && random.u8(..30) == 0 { stream + 2 } else { stream };
         let end = part + 1 == parts;
         steps.push(Step::Send(Frame::Continuation { stream, end }));
     }
@@ -74,7 +109,7 @@ fn push_headers(random: &mut fastrand::Rng, headers: Headers, steps: &mut Vec<St
 /// A stream that h2 resets before it opens, and what may come for it then.
 fn push_reset_before_open(random: &mut fastrand::Rng, ids: &mut Ids, steps: &mut Vec<Step>) {
     let stream = ids.new_one(random);
-    let mut headers = Headers::random(random, stream);
+    let mut headers = ids.headers(random, stream);
     headers.parts = 2;
     match random.u8(..4) {
         0 => steps.push(Step::Send(Frame::Priority { stream, on: stream })),
@@ -89,7 +124,8 @@ fn push_reset_before_open(random: &mut fastrand::Rng, ids: &mut Ids, steps: &mut
         }
         _ => {
             headers.on = Some(stream);
-            push_headers(random, headers, steps);
+            headers.parts = 1;
+            push_headers(random, ids, headers, steps);
         }
     }
     if random.u8(..4) > 0 {
@@ -102,55 +138,69 @@ fn push_reset_before_open(random: &mut fastrand::Rng, ids: &mut Ids, steps: &mut
         }
     }
     if random.u8(..4) > 0 {
-        let headers = Headers::random(random, stream);
-        push_headers(random, headers, steps);
+        let headers = ids.headers(random, stream);
+        push_headers(random, ids, headers, steps);
     }
 }
 
 fn push_random(random: &mut fastrand::Rng, ids: &mut Ids, steps: &mut Vec<Step>) {
     let old = ids.old_one(random);
+    let wild = ids.wild;
     let frame = match random.u8(..64) {
         0..14 => {
             let stream = ids.new_one(random);
-            let headers = Headers::random(random, stream);
-            return push_headers(random, headers, steps);
+            let headers = ids.headers(random, stream);
+            return push_headers(random, ids, headers, steps);
         }
-        14..26 => return steps.push(Step::Pause),
-        26..33 => return steps.push(Step::Release),
-        33..41 => Frame::random_data(random, old),
-        41 | 42 => {
-            let headers = Headers::random(random, old);
+        14..24 => return steps.push(Step::Pause),
+        24..31 => return steps.push(Step::Release),
+        31..39 => {
+            let Some(stream) = ids.open_one(random) else { return };
+            let frame = Frame::random_data(random, stream, wild);
+            ids.ended(stream, matches!(frame, Frame::Data { end: true, .. }));
+            frame
+        }
+        39..42 => {
+            let Some(stream) = ids.open_one(random) else { return };
+            let end_stream = !wild || random.u8(..6) > 0;
             let headers =
-                Headers { block: Block::Trailers, end_stream: random.u8(..6) > 0, ..headers };
-            return push_headers(random, headers, steps);
+                Headers { block: Block::Trailers, end_stream, ..ids.headers(random, stream) };
+            ids.ended(stream, true);
+            return push_headers(random, ids, headers, steps);
         }
-        43..49 => Frame::Reset { stream: old, code: one_of(random, &[0, 1, 5, 8]) },
+        42..48 if wild || !ids.used.is_empty() => {
+            ids.ended(old, true);
+            Frame::Reset { stream: old, code: one_of(random, &[0, 1, 5, 8]) }
+        }
         // Of one that is open, of one that is not; and on itself.
-        49..53 => {
+        48..51 => {
             let stream = one_of(random, &[old, ids.next]);
-            Frame::Priority { stream, on: one_of(random, &[0, stream, stream, 1]) }
+            Frame::Priority { stream, on: one_of(random, &[0, stream, 1]) }
         }
-        53 => Frame::Settings(match random.u8(..6) {
+        51 => Frame::Settings(match random.u8(..6) {
             0 => Some((0x3, 0)),
             1 | 2 => Some((0x4, one_of(random, &[0, 10, 70_000]))),
             3 => Some((0x2, 0)),
             4 => Some((0x99, 7)),
-            _ if random.bool() => None,
+            _ if wild => None,
             _ => Some((0x5, 20_000)),
         }),
-        54 => Frame::SettingsAck,
-        55 => Frame::Ping { ack: random.u8(..4) == 0 },
-        56 if random.u8(..3) == 0 => Frame::GoAway { last: 0, code: one_of(random, &[0, 0, 1]) },
-        57..60 => Frame::WindowUpdate {
+        52 if wild => Frame::SettingsAck,
+        53 => Frame::Ping { ack: random.u8(..4) == 0 },
+        54 if random.u8(..4) == 0 => Frame::GoAway { last: 0, code: one_of(random, &[0, 0, 1]) },
+        55..58 if wild => Frame::WindowUpdate {
             stream: one_of(random, &[0, old, old]),
             increment: one_of(random, &[0, 1, 70_000, 200_000, 0x7fff_ffff]),
         },
-        60 if random.u8(..3) == 0 => Frame::PushPromise { stream: old },
-        61 => Frame::Unknown { kind: 0xbe, flags: random.u8(..), stream: old },
-        62 => Frame::Continuation { stream: old, end: random.bool() },
-        _ => {
-            return push_reset_before_open(random, ids, steps);
-        }
+        55..58 if !ids.used.is_empty() => Frame::WindowUpdate {
+            stream: one_of(random, &[0, old]),
+            increment: one_of(random, &[1, 70_000, 200_000]),
+        },
+        58 if wild => Frame::PushPromise { stream: old },
+        59 => Frame::Unknown { kind: 0xbe, flags: random.u8(..), stream: old },
+        60 if wild => Frame::Continuation { stream: old, end: random.bool() },
+        61 => return push_reset_before_open(random, ids, steps),
+        _ => return,
     };
     steps.push(Step::Send(frame));
 }
@@ -162,7 +212,8 @@ impl search::Script for Script {
         if kind.is_tls() && random.u8(..3) > 0 {
             kind = Kind::Tower;
         }
-        let mut ids = Ids { used: Vec::new(), next: 1 };
+        let wild = random.u8(..4) == 0;
+        let mut ids = Ids { used: Vec::new(), open: Vec::new(), next: 1, wild };
         let mut steps = Vec::new();
         let count = random.usize(4..30);
         while steps.len() < count {
