@@ -1,6 +1,7 @@
 //! Where the states may be other than hyper's doings, and why.
 
 use super::answer::{Owner, Reading};
+use super::request::Framing;
 use super::script::{Exchange, Next};
 use crate::support::Kind;
 
@@ -45,4 +46,14 @@ pub fn handed_over_otherwise(exchange: &Exchange) -> bool {
 /// that is *read* while Idle).
 pub fn begun_behind_another(before: &Exchange) -> bool {
     before.next == Next::Glued
+}
+
+/// Trailers of a request whose body is read when the answer is out already.
+/// hyper has read them, and would answer a further request, but gives them to
+/// the reader only when the next request's head has come: until then the body
+/// is not over for the task that has it, and where bodies are followed the
+/// connection is Active.
+pub fn trailers_behind_answer(kind: Kind, exchange: &Exchange) -> bool {
+    let read_later = matches!(exchange.answer.reading, Reading::Detached | Reading::DetachedLater);
+    read_later && exchange.request.framing == Framing::ChunkedTrailers && follows_bodies(kind)
 }

@@ -256,6 +256,7 @@ impl Run<'_> {
             ConnState::Idle => self.idle().await,
             ConnState::Active => match self.busy(reads) {
                 Some(_) => Ok(Course::On),
+                None if self.has_trailers_behind_answer() => Ok(Course::Over),
                 None => {
                     let answered = self.probe().await.answered;
                     self.fault("Active though all is over", further(answered))
@@ -272,6 +273,12 @@ impl Run<'_> {
                 && exemptions::handed_over_otherwise(exchange)
         };
         (0..self.progress.len()).any(taken)
+    }
+
+    /// See [`exemptions::trailers_behind_answer`].
+    fn has_trailers_behind_answer(&self) -> bool {
+        let last = &self.script.exchanges[self.progress.len() - 1];
+        exemptions::trailers_behind_answer(self.script.kind, last)
     }
 
     fn is_closed_by_program(&self) -> bool {

@@ -119,7 +119,7 @@ fn push_reset_before_open(random: &mut fastrand::Rng, ids: &mut Ids, steps: &mut
             steps.push(Step::Send(Frame::Headers(headers)));
         }
         2 => {
-            headers.block = one_of(random, &[Block::UpperCase, Block::Connection]);
+            headers.block = Block::Connection;
             steps.push(Step::Send(Frame::Headers(headers)));
         }
         _ => {
