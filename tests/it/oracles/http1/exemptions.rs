@@ -8,7 +8,8 @@ use crate::support::Kind;
 /// Idle may be reported while the request's body is still to come or to be
 /// read: a task has it that outlives the answer, and this stack cannot put
 /// anything around the body (`ConnStateLayer`, "Request bodies"). It has to be
-/// Idle or ended once the body is read, like everywhere.
+/// Idle or ended once the body is read, like everywhere; and it may end without
+/// another word if hyper finds then that it cannot keep the connection.
 pub fn body_outlives_answer(kind: Kind, exchange: &Exchange) -> bool {
     let moved = matches!(
         exchange.answer.reading,

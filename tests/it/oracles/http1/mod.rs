@@ -24,5 +24,5 @@ use super::search::{Settings, search};
 
 #[test]
 fn idle_exactly_if_kept() {
-    search::<script::Script>(&Settings::of_environment(3_000));
+    search::<script::Script>(&Settings::of_environment(5_000));
 }

@@ -314,17 +314,16 @@ impl Run<'_> {
         let answers = Answers::read(&self.client.received, &self.methods);
         let whole = answers.whole(self.client.ended);
         let (begun, received) = (self.methods.len(), self.client.received.len());
-        if whole < begun && !self.has_begun_behind(begun - whole) {
+        let behind = usize::from(self.has_begun_behind());
+        if whole + behind < begun {
             return self.fault(
                 "Idle though an answer is not out",
                 format!("{whole} of {begun} answers are there ({waited} then {received} bytes)"),
             );
         }
-        let exchanges = self.script.exchanges.iter().zip(&self.progress);
-        let exempt = |(exchange, _): &(&Exchange, &Progress)| {
-            exemptions::body_outlives_answer(self.script.kind, exchange)
-        };
-        let mut exchanges = exchanges.filter(|exchange| !exempt(exchange));
+        let progress = &self.progress[..self.progress.len() - behind];
+        let exchanges = self.script.exchanges.iter().zip(progress);
+        let mut exchanges = exchanges.filter(|(exchange, _)| !self.outlives_answer(exchange));
         if exchanges.clone().any(|(_, progress)| !progress.sent) {
             let answered = self.probe().await.answered;
             return self.fault("Idle though a request is not sent", further(answered));
@@ -338,13 +337,16 @@ impl Run<'_> {
         Ok(Course::On)
     }
 
+    /// See [`exemptions::body_outlives_answer`].
+    fn outlives_answer(&self, exchange: &Exchange) -> bool {
+        exemptions::body_outlives_answer(self.script.kind, exchange)
+    }
+
     /// See [`exemptions::begun_behind_another`].
-    fn has_begun_behind(&self, missing: usize) -> bool {
+    fn has_begun_behind(&self) -> bool {
         let index = self.progress.len() - 1;
         let before = index.checked_sub(1).map(|index| &self.script.exchanges[index]);
-        missing == 1
-            && !self.progress[index].head_sent
-            && before.is_some_and(exemptions::begun_behind_another)
+        !self.progress[index].head_sent && before.is_some_and(exemptions::begun_behind_another)
     }
 
     /// The client has got the answer that hands the stream over, to a request
@@ -384,7 +386,9 @@ impl Run<'_> {
         let idle_before = record.states.ends_with(&[ConnState::Idle, ConnState::Closed]);
         let idles = record.wire_at_idle.len();
         drop(record);
-        idle_before && !self.is_closed_by_program() && answers.whole(true) <= idles
+        let mut begun = self.script.exchanges[..self.progress.len()].iter();
+        let exempt = begun.any(|exchange| self.outlives_answer(exchange));
+        idle_before && !exempt && !self.is_closed_by_program() && answers.whole(true) <= idles
     }
 
     /// All is over by what the client knows: is a further request answered?

@@ -15,5 +15,5 @@ use super::search::{Settings, search};
 
 #[test]
 fn active_exactly_if_streams_are_open() {
-    search::<script::Script>(&Settings::of_environment(3_000));
+    search::<script::Script>(&Settings::of_environment(4_000));
 }
