@@ -6,7 +6,9 @@ use std::sync::{Arc, Once};
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_connstate::{ConnStateLayer, Hook, InstrumentedListener, instrument_listener};
+#[cfg(feature = "axum")]
+use hyper_connstate::InstrumentedListener;
+use hyper_connstate::{ConnStateLayer, Hook, instrument_listener};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
@@ -66,8 +68,6 @@ where
         })),
         #[cfg(feature = "axum")]
         _ => serve_axum(kind, listener, handle),
-        #[cfg(not(feature = "axum"))]
-        _ => unreachable!(),
     }
 }
 

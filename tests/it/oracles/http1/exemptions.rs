@@ -20,13 +20,12 @@ pub fn body_outlives_answer(kind: Kind, exchange: &Exchange) -> bool {
 
 /// Whether this crate puts something around requests' bodies.
 fn follows_bodies(kind: Kind) -> bool {
-    match kind {
-        Kind::Tower | Kind::Hyper | Kind::Tls => false,
-        #[cfg(feature = "axum")]
-        Kind::AxumLayer => false,
-        // `serve` has everything in its hands.
-        _ => true,
+    #[cfg(feature = "axum")]
+    if kind == Kind::AxumLayer {
+        return false;
     }
+    // `serve` has everything in its hands.
+    !matches!(kind, Kind::Tower | Kind::Hyper | Kind::Tls)
 }
 
 /// A handler that has taken the request's `OnUpgrade` and then answers neither

@@ -110,16 +110,12 @@ impl Request {
 
     /// Whether hyper hands it to a handler.
     pub fn is_well_formed(&self) -> bool {
-        let chunked = !matches!(
-            self.framing,
-            Framing::None
-                | Framing::Length
-                | Framing::LengthTwice
-                | Framing::TooLong
-                | Framing::TooShort
-        );
-        !matches!(self.framing, Framing::Conflicting | Framing::UnknownCoding)
-            && !(self.http10 && chunked)
+        use Framing::*;
+        match self.framing {
+            Conflicting | UnknownCoding => false,
+            None | Length | LengthTwice | TooLong | TooShort => true,
+            Chunked | ChunkedTrailers | LengthAndChunked | BadChunk | NoEnd => !self.http10,
+        }
     }
 
     /// Whether there is a body for a handler to read.

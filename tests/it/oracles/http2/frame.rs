@@ -60,7 +60,7 @@ pub struct Headers {
     /// What `content-length` says.
     pub length: Option<usize>,
     pub end_stream: bool,
-    /// In how many frames.
+    /// In how many frames: see [`Headers::parts`].
     pub parts: usize,
     pub padding: Padding,
     /// The stream that it depends on, where it says so.
@@ -142,23 +142,27 @@ impl Headers {
         }
     }
 
-    /// The parts of the block.
+    /// The parts of the block: of two, each has whole fields; of more, they may
+    /// be cut anywhere.
     fn parts(&self) -> Vec<Vec<u8>> {
-        let block = self.block();
+        let fields = self.fields();
+        if self.parts == 2 {
+            let (start, end) = fields.split_at(fields.len() / 2);
+            return vec![start.concat(), end.concat()];
+        }
+        let block = fields.concat();
         let length = block.len().div_ceil(self.parts).max(1);
         block.chunks(length).map(<[u8]>::to_vec).collect()
     }
 
-    fn block(&self) -> Vec<u8> {
-        let mut block = Vec::new();
+    fn fields(&self) -> Vec<Vec<u8>> {
+        let mut fields = Vec::new();
         let mut literal = |name: &[u8], value: &str| {
-            block.extend(name);
-            block.push(value.len() as u8);
-            block.extend(value.as_bytes());
+            fields.push([name, &[value.len() as u8], value.as_bytes()].concat());
         };
         if self.block == Block::Trailers {
             literal(b"\x00\x05x-sum", "1");
-            return block;
+            return fields;
         }
         match self.block {
             Block::UpperCase => literal(b"\x00\x05X-Sum", "1"),
@@ -190,7 +194,7 @@ impl Headers {
             }
             _ => {}
         }
-        block
+        fields
     }
 }
 
