@@ -22,6 +22,7 @@ mod http2_clients;
 mod http2_frames;
 mod layers;
 mod listeners;
+mod oracles;
 mod panics;
 mod serve;
 mod settings;

@@ -29,7 +29,7 @@ impl Checker {
     /// For the next so many connections of this process.
     pub fn new(room: usize) -> Self {
         let unknown = Address::Unknown;
-        let another = ConnIo::accepted(tokio::io::empty(), unknown.clone(), unknown, ());
+        let another = ConnIo::new(tokio::io::empty(), unknown.clone(), unknown, ());
         let first = another.conn().id().get() + 1;
         let last = (0..room).map(|_| AtomicU8::new(NOTHING)).collect();
         Self { first, last, counts: Default::default(), faults: Mutex::default() }
