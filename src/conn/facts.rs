@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::request_end::RequestEnd;
+use super::request_end::{BytesRead, RequestEnd, RequestLength};
 use super::{Conn, Side, now};
 use crate::ConnState;
 use crate::diagnostics;
@@ -19,16 +19,6 @@ use crate::tracker::{Closing, Effect, Exchange, Fact, Request, Response, Tracker
 pub(crate) struct ExchangeId {
     exchange: Exchange,
     number: u64,
-}
-
-/// How many bytes of the client's a request takes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestLength {
-    pub(crate) head: u64,
-    /// How many of them a client may leave out.
-    pub(crate) spaces: u64,
-    /// `None` if it does not say.
-    pub(crate) body: Option<u64>,
 }
 
 impl Conn {
@@ -88,11 +78,15 @@ impl Conn {
         (effect == Effect::Wake, effect == Effect::Hijacked)
     }
 
-    /// So many bytes have been read, and the last of them were, or were not,
-    /// those that a chunked body ends with.
+    /// So many bytes have been read.
     #[inline]
-    pub(crate) fn set_bytes_read(&self, bytes: u64, last_chunk: bool) {
-        self.0.bytes_read.store(bytes << 1 | u64::from(last_chunk), Ordering::Relaxed);
+    pub(crate) fn set_bytes_read(&self, read: BytesRead) {
+        self.0.bytes_read.store(read.to_u64(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn bytes_read(&self) -> BytesRead {
+        BytesRead::from_u64(self.0.bytes_read.load(Ordering::Relaxed))
     }
 
     /// Where the request that was last begun ends.
@@ -108,7 +102,7 @@ impl Conn {
 
     /// Whether bytes have been read that belong to the next request already.
     pub(crate) fn has_read_ahead(&self) -> bool {
-        self.request_end().is_passed(self.0.bytes_read.load(Ordering::Relaxed) >> 1)
+        self.request_end().is_passed(self.bytes_read().get())
     }
 
     /// Remembers the kind of an error that is going to be recorded. The first
@@ -129,13 +123,7 @@ impl Conn {
         let Effect::Begun(exchange) = self.apply(Fact::RequestBegan(request)) else {
             return None;
         };
-        let RequestLength { head, spaces, body } = length;
-        let read = self.0.bytes_read.load(Ordering::Relaxed);
-        if body.is_none() && read & 1 == 1 {
-            self.request_ends_at(read >> 1);
-        } else {
-            self.0.request_end.extend(head, spaces, body);
-        }
+        self.0.request_end.extend(length, self.bytes_read());
         Some(ExchangeId { exchange, number: self.count_request() })
     }
 

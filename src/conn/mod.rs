@@ -18,9 +18,10 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 pub(crate) use self::ending::IDLE_GRACE;
-pub(crate) use self::facts::{ExchangeId, RequestLength};
+pub(crate) use self::facts::ExchangeId;
 pub use self::id::ConnId;
 use self::request_end::AtomicRequestEnd;
+pub(crate) use self::request_end::{BytesRead, RequestLength};
 pub(crate) use self::socket::Socket;
 use self::state_since::AtomicStateSince;
 use self::values::Values;

@@ -15,6 +15,63 @@ pub(super) struct AtomicRequestEnd(AtomicU64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestEnd(u64);
 
+/// How many bytes of the client's a request takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestLength {
+    /// The head, as clients write it.
+    pub(crate) head: u64,
+    /// How many bytes of it a client may leave out.
+    pub(crate) spaces: u64,
+    /// `None` if it does not say.
+    pub(crate) body: Option<u64>,
+}
+
+/// How many bytes have been read, and whether the last read ended in an empty
+/// line, as the last chunk of a body does (RFC 9112, section 7.1).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BytesRead(u64);
+
+impl BytesRead {
+    #[inline]
+    pub(crate) fn new(bytes: u64, empty_line: bool) -> Self {
+        Self(bytes << 1 | u64::from(empty_line))
+    }
+
+    pub(super) fn from_u64(value: u64) -> Self {
+        Self(value)
+    }
+
+    pub(super) fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn get(self) -> u64 {
+        self.0 >> 1
+    }
+
+    fn ends_in_empty_line(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+impl RequestLength {
+    /// Where a request that starts there ends, packed.
+    fn end(self, start: u64, read: BytesRead) -> Option<u64> {
+        let read_of_it = read.get().saturating_sub(start);
+        let Some(body) = self.body else {
+            let body_is_there = read.ends_in_empty_line() && read_of_it > self.head;
+            return body_is_there.then_some(read.get());
+        };
+        // A head that has come alone, and is as long as it should be, is
+        // written as it should be. One that is shorter is not, and else nobody
+        // knows where the body begins.
+        let spaces = if read_of_it == self.head { 0 } else { self.spaces };
+        let head = self.head.min(read_of_it);
+        let end = start.checked_add(head)?.checked_add(body)?;
+        (end >> OFFSET_BITS == 0).then_some(spaces.min(u8::MAX.into()) << OFFSET_BITS | end)
+    }
+}
+
 const OFFSET_BITS: u32 = 48;
 /// The body says nothing of its length, or where the request began is not
 /// known.
@@ -31,15 +88,12 @@ impl AtomicRequestEnd {
         self.0.store(offset, Ordering::Relaxed);
     }
 
-    /// The request that has begun there, or where the last one ended, has a
-    /// head of this many bytes, or up to `spaces` less, and such a body.
+    /// A request has begun there, or where the last one ended, and its head has
+    /// been read among so many bytes.
     #[inline]
-    pub(super) fn extend(&self, head: u64, spaces: u64, body: Option<u64>) {
-        let start = self.load().offset();
-        let end = start.zip(body).and_then(|(start, body)| body.checked_add(start + head));
-        let end = end.filter(|end| end >> OFFSET_BITS == 0);
-        let value = end.map_or(UNKNOWN, |end| spaces.min(u8::MAX.into()) << OFFSET_BITS | end);
-        self.0.store(value, Ordering::Relaxed);
+    pub(super) fn extend(&self, length: RequestLength, read: BytesRead) {
+        let end = self.load().offset().and_then(|start| length.end(start, read));
+        self.0.store(end.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
 
     #[inline]
@@ -85,30 +139,54 @@ impl RequestEnd {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ends_where_its_parts_end() {
+    const HEAD: u64 = 40;
+
+    /// Of a request that starts after a hundred bytes.
+    fn end(body: Option<u64>, read_of_it: u64, empty_line: bool) -> RequestEnd {
         let end = AtomicRequestEnd::new();
         end.begin(100);
-        end.extend(40, 5, Some(10));
-        let end = end.load();
-        assert!(end.is_ahead_of(144) && !end.is_ahead_of(145));
+        let length = RequestLength { head: HEAD, spaces: 5, body };
+        end.extend(length, BytesRead::new(100 + read_of_it, empty_line));
+        end.load()
+    }
+
+    #[test]
+    fn a_head_that_comes_alone() {
+        let end = end(Some(10), HEAD, true);
+        assert!(end.is_ahead_of(149) && !end.is_ahead_of(150));
         assert!(end.includes(150) && !end.includes(151));
         assert!(end.is_reached(150) && !end.is_reached(149));
         assert!(end.is_passed(151) && !end.is_passed(150));
     }
 
     #[test]
+    fn a_head_without_spaces() {
+        let end = end(Some(10), HEAD - 3, true);
+        assert!(end.includes(147) && !end.includes(148));
+        assert!(end.is_ahead_of(141) && !end.is_ahead_of(142));
+    }
+
+    #[test]
+    fn a_head_with_a_part_of_its_body() {
+        let end = end(Some(10), HEAD + 3, false);
+        assert!(end.is_ahead_of(144) && !end.is_ahead_of(145));
+        assert!(end.includes(150) && !end.includes(151));
+    }
+
+    #[test]
+    fn chunks_end_with_an_empty_line() {
+        assert!(end(None, HEAD + 8, true).is_reached(100 + HEAD + 8));
+        for chunked in [end(None, HEAD, true), end(None, HEAD + 8, false)] {
+            assert!(!chunked.is_reached(u64::MAX >> 2) && chunked.includes(u64::MAX));
+        }
+    }
+
+    #[test]
     fn says_nothing_that_is_not_known() {
-        for body in [None, Some(u64::MAX), Some(1 << 50)] {
-            let end = AtomicRequestEnd::new();
-            end.extend(40, 5, body);
-            // The next request of the same packet.
-            end.extend(40, 5, Some(0));
-            let unknown = end.load();
+        for body in [u64::MAX, 1 << 50] {
+            let unknown = end(Some(body), HEAD, true);
             assert!(unknown.includes(u64::MAX));
             assert!(!unknown.is_ahead_of(0) && !unknown.is_reached(u64::MAX));
-            end.begin(7);
-            assert!(end.load().is_reached(7));
         }
     }
 }

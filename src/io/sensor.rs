@@ -4,12 +4,12 @@ use std::io;
 use std::task::{Context, Poll, Waker};
 
 use crate::Conn;
-use crate::conn::Side;
+use crate::conn::{BytesRead, Side};
 use crate::tracker::wire::Wire;
 use crate::tracker::{Closing, Demand, Fact, Tracker};
 
-/// How a chunked body without trailers ends (RFC 9112, section 7.1).
-const LAST_CHUNK: &[u8; 5] = b"0\r\n\r\n";
+/// What a chunked body ends with, and what a chunk seldom ends with.
+const EMPTY_LINE: &[u8; 4] = b"\r\n\r\n";
 
 /// Records with a connection what passes through its stream; decides nothing.
 pub(crate) struct Sensor {
@@ -127,12 +127,12 @@ impl Sensor {
     pub(crate) fn read(&mut self, bytes: &[u8], cx: &Context<'_>) {
         let start = self.bytes_read;
         self.bytes_read += bytes.len() as u64;
-        let last_chunk = bytes.ends_with(LAST_CHUNK);
-        self.conn.set_bytes_read(self.bytes_read, last_chunk);
+        let empty_line = bytes.ends_with(EMPTY_LINE);
+        self.conn.set_bytes_read(BytesRead::new(self.bytes_read, empty_line));
         let wake = if !self.wire.needs_no_parsing() {
             self.follow_read(bytes, start)
         } else if self.reads_body() {
-            if last_chunk {
+            if empty_line {
                 self.conn.request_ends_at(self.bytes_read);
             }
             self.conn.record(Fact::ReadBody)

@@ -143,6 +143,7 @@ impl Tracker {
 
     #[inline]
     pub(super) fn request_began(&mut self, request: Request) -> Effect {
+        let mut leftover = false;
         match self.word.stage() {
             Stage::BetweenRequests => self.enter_active(),
             // hyper reads no request before it has answered the one before,
@@ -154,9 +155,7 @@ impl Tracker {
             // buffer), which shows that it keeps the connection. It may do so
             // before it has written all of the answer: then that one is not
             // idle for.
-            Stage::Serving if !self.word.has(Flag::ResponseFlushed) => {
-                self.word.put(Flag::KeptAlive, true);
-            }
+            Stage::Serving if !self.word.has(Flag::ResponseFlushed) => leftover = true,
             Stage::Serving | Stage::Answered => self.next_request_began(),
         }
         self.word.put(Flag::LayerCalled, true);
@@ -167,7 +166,8 @@ impl Tracker {
         self.word.put(Flag::RequestBodyOpen, false);
         self.word.put(Flag::BodyMaybeUnread, request.has_body);
         self.word.put(Flag::BodyNotFollowed, request.has_body);
-        self.word.put(Flag::MayPersist, request.may_persist);
+        // What is flushed of the answer before says nothing of this one.
+        self.word.put(Flag::MayPersist, request.may_persist && !leftover);
         self.word.put(Flag::Upgraded, false);
         self.word.put(Flag::AnswerFlushed, false);
         self.word.put(Flag::ResponseFlushed, false);
