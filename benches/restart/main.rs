@@ -144,7 +144,7 @@ fn diagnose(run: usize, cell: Cell, played: &Played) {
     eprintln!(
         "run {run}, {}: {} of {} failed, {restarts} restarts{}",
         describe(cell),
-        outcome.failures(),
+        outcome.failed_requests(),
         outcome.total(),
         outcome.diagnosis(),
     );

@@ -24,7 +24,9 @@ pub enum Failure {
     /// (`GOAWAY`, `REFUSED_STREAM`). It could be sent again, but for this the
     /// client would have to keep it.
     Refused,
-    /// The client says that the connection was gone before it sent anything.
+    /// The client learnt that the connection was over when it had not sent
+    /// anything yet, and gave up all the same. Nothing that a server says can
+    /// prevent that, so it is counted by itself.
     Unsent,
     /// There was no connection to be had.
     Connect,
@@ -99,12 +101,18 @@ impl Outcome {
 
     /// How many there were.
     pub fn total(&self) -> usize {
-        self.answered + self.failures()
+        self.answered + self.failed_requests() + self.unsent()
     }
 
-    /// How many have no complete answer.
-    pub fn failures(&self) -> usize {
-        self.failures.values().map(|failures| failures.count).sum()
+    /// How many were sent and have no complete answer.
+    pub fn failed_requests(&self) -> usize {
+        let sent = self.failures.iter().filter(|(failure, _)| **failure != Failure::Unsent);
+        sent.map(|(_, failures)| failures.count).sum()
+    }
+
+    /// How many were not even sent.
+    pub fn unsent(&self) -> usize {
+        self.failures.get(&Failure::Unsent).map_or(0, |failures| failures.count)
     }
 
     /// The failures by kind, for people to read.
@@ -159,9 +167,10 @@ mod tests {
         outcome.answered();
         outcome.failed(Failure::Eof, "it ended\nhere");
         outcome.failed(Failure::Eof, "another");
+        outcome.failed(Failure::Unsent, "not begun");
         let read: Outcome = outcome.to_string().parse().expect("its own lines");
-        assert_eq!((read.total(), read.failures()), (3, 2));
-        assert_eq!(read.diagnosis(), "\n    2 eof: it ended here");
+        assert_eq!((read.total(), read.failed_requests(), read.unsent()), (4, 2, 1));
+        assert_eq!(read.diagnosis(), "\n    2 eof: it ended here\n    1 unsent: not begun");
         assert!("gone 3".parse::<Outcome>().is_err());
     }
 }

@@ -97,13 +97,18 @@ fn table(
     }
 }
 
-/// How many failed; of how many, if it is not what the text says.
+/// How many failed, and in brackets how many were not sent; of how many, if it
+/// is not what the text says.
 fn number(options: &Options, outcome: Option<&Outcome>) -> String {
-    match outcome {
-        None => "–".to_owned(),
-        Some(outcome) if outcome.total() == options.runs * options.requests => {
-            outcome.failures().to_string()
-        }
-        Some(outcome) => format!("{} of {}", outcome.failures(), outcome.total()),
+    let Some(outcome) = outcome else {
+        return "–".to_owned();
+    };
+    let mut number = outcome.failed_requests().to_string();
+    if outcome.unsent() > 0 {
+        number.push_str(&format!(" ({})", outcome.unsent()));
     }
+    if outcome.total() != options.runs * options.requests {
+        number.push_str(&format!(" of {}", outcome.total()));
+    }
+    number
 }

@@ -25,7 +25,9 @@ type Pool = Client<Dialer, Full<Bytes>>;
 pub fn run(load: &Load) -> Result<Outcome, Box<dyn Error>> {
     let tls = load.certificate.as_deref().map(|path| identity::connector(path, load.protocol));
     let dialer = Dialer { addr: load.addr, tls: tls.transpose()? };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One thread: hyper looks whether an HTTP/2 connection lasts and then
+    // sends, and on another thread it could be over by then.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let pools: Vec<Pool> = (0..load.clients)
             .map(|_| {

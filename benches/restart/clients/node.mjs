@@ -38,12 +38,11 @@ function failed(error) {
 
 function kindOf(error) {
   const { code, message, syscall } = error;
+  if (error.isUnsent) return 'unsent';
   if (error.isTimeout) return 'timeout';
   if (error.isEnd) return 'eof';
   if (syscall === 'connect') return 'connect';
   if (message.includes('REFUSED_STREAM')) return 'refused';
-  // What the session manager below could not prevent.
-  if (code === 'ERR_HTTP2_GOAWAY_SESSION' || code === 'ERR_HTTP2_INVALID_SESSION') return 'unsent';
   if (message.includes('socket hang up') || message.includes('before secure TLS')) return 'eof';
   if (message === 'aborted') return 'eof';
   if (code === 'ECONNRESET' || code === 'EPIPE') return 'reset';
@@ -87,6 +86,11 @@ class Http1 {
 
 // HTTP/2: one session at a time, and a new one as soon as the server has said
 // that this one is over.
+//
+// Node writes a request some time after it was made. If it reads a GOAWAY in
+// between it drops the request, with the same error as for one that the server
+// has refused. Which of the two it was can be told from the last stream that
+// the GOAWAY names.
 class Http2 {
   #session;
 
@@ -96,7 +100,10 @@ class Http2 {
       const forget = () => {
         if (this.#session === session) this.#session = undefined;
       };
-      session.on('goaway', forget);
+      session.on('goaway', (_code, lastStream) => {
+        session.lastStream = lastStream;
+        forget();
+      });
       session.on('close', forget);
       // Each of its requests fails too, and is counted there.
       session.on('error', forget);
@@ -108,13 +115,18 @@ class Http2 {
   send(body) {
     return new Promise((resolve, reject) => {
       const headers = { ':method': 'POST', ':path': '/', 'content-length': body.length };
-      const stream = this.#connected().request(headers);
+      const session = this.#connected();
+      const stream = session.request(headers);
       let [status, answer, hasEnded] = [0, '', false];
       stream.setEncoding('utf8');
       stream.on('response', (headers) => (status = headers[':status']));
       stream.on('data', (data) => (answer += data));
       stream.on('end', () => (hasEnded = true));
-      stream.on('error', reject);
+      stream.on('error', (error) => {
+        const isRefused = stream.rstCode === http2.constants.NGHTTP2_REFUSED_STREAM;
+        error.isUnsent = stream.pending || (isRefused && session.lastStream >= stream.id);
+        reject(error);
+      });
       stream.on('close', () => {
         if (hasEnded && status) resolve({ status, answer });
         else reject(new EndedError(`stream closed without an answer, code ${stream.rstCode}`));
