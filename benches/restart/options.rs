@@ -68,7 +68,7 @@ pub fn read() -> Result<Command, Box<dyn Error>> {
             Long("clients") => options.clients = some(&mut args)?,
             Long("protocols") => options.protocols = some(&mut args)?,
             Long("transports") => options.transports = some(&mut args)?,
-            Long("requests") => options.requests = number(&mut args, 1_000_000)?,
+            Long("requests") => options.requests = number(&mut args, 100_000)?,
             Long("runs") => options.runs = number(&mut args, 100)?,
             Long("workers") => options.workers = number(&mut args, 256)?,
             Long("think") => options.think = milliseconds(&mut args)?,
