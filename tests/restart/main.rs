@@ -12,7 +12,9 @@
 
 #![allow(unreachable_pub)]
 
-#[path = "../support/mod.rs"]
+// Only a part of it is used here.
+#[allow(unused)]
+#[path = "../it/support/mod.rs"]
 mod support;
 
 mod client;
