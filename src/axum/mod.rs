@@ -28,6 +28,28 @@
 //! }
 //! ```
 //!
+//! # Shutting down
+//!
+//! Not with axum's `with_graceful_shutdown`, which closes idle connections at
+//! once and so loses the requests that are on their way to them, but with
+//! [`Drain::run`](crate::Drain::run):
+//!
+//! ```no_run
+//! # use hyper_connstate::axum::ConnStateServiceExt;
+//! # use std::time::Duration;
+//! # async fn example(
+//! #     listener: hyper_connstate::InstrumentedListener<tokio::net::TcpListener>,
+//! #     app: axum::Router,
+//! # ) -> std::io::Result<()> {
+//! let drain = listener.connections().drain(Duration::from_secs(20));
+//! let server = axum::serve(listener, app.into_make_service_with_conn_state());
+//! let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
+//! let drained = drain.run(server, ctrl_c).await?;
+//! println!("{drained}");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What handlers can extract
 //!
 //! - `ConnectInfo<Conn>`: the connection.

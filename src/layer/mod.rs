@@ -73,10 +73,10 @@ use crate::Conn;
 ///
 /// # Request bodies
 ///
-/// The layer follows the response. hyper keeps a connection busy until the
-/// request's body has been read too, so a handler that moves the request's
-/// body into a task which outlives the response can make this layer report
-/// `Idle` while that task still reads.
+/// The layer watches the response. hyper keeps a connection busy until the
+/// request's body has been read too. A handler may move that body into a task
+/// which outlives the response; then the bytes that the client sends are
+/// counted, which is exact where the request has a `Content-Length`.
 #[derive(Clone, Debug, Default)]
 pub struct ConnStateLayer {
     conn: Option<Conn>,

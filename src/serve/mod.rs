@@ -1,13 +1,18 @@
 //! The accept loop, ready-made.
 
 mod connection;
+mod limits;
 mod make;
+mod shutdown;
+#[cfg(feature = "tls")]
 mod tls;
+mod transport;
 
 pub use make::{MakeConnService, kind};
+pub use shutdown::ServeWithShutdown;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
-pub use tls::{NoTls, Transport};
+pub use transport::{NoTls, Transport};
 
 use std::convert::Infallible;
 use std::fmt;
@@ -23,11 +28,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::connection::Server;
-use crate::{Accept, Drain, Drained, InstrumentedListener};
-
-/// How long a graceful shutdown takes at most, unless it is set: short of the
-/// 30 seconds after which Kubernetes kills.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+use crate::{Accept, InstrumentedListener};
 
 /// Serves the connections of a listener: an accept loop around hyper-util's
 /// [`auto::Builder`](Builder), for HTTP/1, HTTP/2, upgrades and extended
@@ -121,15 +122,19 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     /// seconds for a request's head, counted from the end of the answer before
     /// it: an HTTP/1 connection that is idle for longer is closed. Set
     /// `header_read_timeout` to have it otherwise.
+    ///
+    /// Until the protocol is known hyper-util has no limit of its own: a client
+    /// that says nothing, or half of HTTP/2's preface, is given 30 seconds here.
+    /// So is a make-service.
     pub fn http(mut self, configure: impl FnOnce(&mut Builder<TokioExecutor>)) -> Self {
         configure(&mut self.http);
         self
     }
 
-    /// Stops when `signal` resolves: stops accepting, and lets the connections
-    /// come to an end as [`Connections::drain`](crate::Connections::drain)
-    /// does, HTTP/2 ones told with GOAWAY. The result says what became of
-    /// them.
+    /// Stops when `signal` resolves: stops accepting, closes the listener, and
+    /// ends the connections so that no client loses a request, as
+    /// [`Connections::drain`](crate::Connections::drain) does. The result says
+    /// what became of them.
     ///
     /// It takes 20 seconds at most: see
     /// [`drain_timeout`](ServeWithShutdown::drain_timeout).
@@ -142,8 +147,7 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let drain = self.listener.connections().drain(DRAIN_TIMEOUT);
-        ServeWithShutdown { serve: self, signal, drain }
+        ServeWithShutdown::new(self, signal)
     }
 }
 
@@ -239,74 +243,5 @@ where
 impl<L: fmt::Debug, M, K, T> fmt::Debug for Serve<L, M, K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serve").field("listener", &self.listener).finish_non_exhaustive()
-    }
-}
-
-/// A server that shuts down gracefully; see [`Serve::with_graceful_shutdown`].
-#[must_use = "a server does nothing unless awaited"]
-pub struct ServeWithShutdown<L, M, K, T, F> {
-    serve: Serve<L, M, K, T>,
-    signal: F,
-    drain: Drain,
-}
-
-impl<L, M, K, T, F> ServeWithShutdown<L, M, K, T, F> {
-    /// How long the connections may take to come to an end before they are
-    /// closed by force; 20 seconds unless it is set.
-    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.drain = self.drain.timeout(timeout);
-        self
-    }
-
-    /// How long a connection that is New or Idle waits for a request that may
-    /// be under way; see [`Drain::idle_grace`].
-    pub fn idle_grace(mut self, grace: Duration) -> Self {
-        self.drain = self.drain.idle_grace(grace);
-        self
-    }
-
-    /// Waits for hijacked connections too, until the time is up; see
-    /// [`Drain::wait_for_hijacked`].
-    pub fn wait_for_hijacked(mut self, wait: bool) -> Self {
-        self.drain = self.drain.wait_for_hijacked(wait);
-        self
-    }
-
-    /// Waits for hijacked connections too, and closes them when the time is up;
-    /// see [`Drain::force_hijacked`].
-    pub fn force_hijacked(mut self, force: bool) -> Self {
-        self.drain = self.drain.force_hijacked(force);
-        self
-    }
-}
-
-impl<L, M, K, T, F> IntoFuture for ServeWithShutdown<L, M, K, T, F>
-where
-    L: Accept<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> + Send + 'static,
-    L::Addr: Send,
-    M: MakeConnService<K>,
-    K: 'static,
-    T: Transport<L::Io>,
-    F: Future<Output = ()> + Send + 'static,
-{
-    type Output = io::Result<Drained>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        let Self { serve, signal, drain } = self;
-        Box::pin(async move {
-            let listener = serve.run(signal).await?;
-            drop(listener);
-            Ok(drain.await)
-        })
-    }
-}
-
-impl<L: fmt::Debug, M, K, T, F> fmt::Debug for ServeWithShutdown<L, M, K, T, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServeWithShutdown")
-            .field("serve", &self.serve)
-            .field("drain", &self.drain)
-            .finish_non_exhaustive()
     }
 }
