@@ -58,6 +58,12 @@ use crate::{Conn, ConnState, diagnostics};
 /// # fn assert_hook(_: impl Hook) {}
 /// # assert_hook(hook);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connection state hook",
+    note = "a closure is one if it says the types of its parameters: \
+            `|conn: &Conn, state: ConnState| …`, and if it is `Fn`, `Send`, `Sync` and `'static`",
+    note = "for no hook at all, pass `()`"
+)]
 pub trait Hook: Send + Sync + 'static {
     /// `conn` is now in `state`.
     fn on_state(&self, conn: &Conn, state: ConnState);

@@ -27,8 +27,7 @@ where
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        let closed = || io::Error::new(io::ErrorKind::NotConnected, "a drain has closed it");
-        self.try_get_ref().ok_or_else(closed)?.local_addr()
+        Self::local_addr(self)
     }
 }
 

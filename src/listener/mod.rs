@@ -179,6 +179,16 @@ pub struct InstrumentedListener<L> {
 }
 
 impl<L: Accept> InstrumentedListener<L> {
+    /// The address that is listened on.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not say, or a drain has closed the listener.
+    pub fn local_addr(&self) -> io::Result<L::Addr> {
+        let closed = || io::Error::new(io::ErrorKind::NotConnected, CLOSED);
+        self.listener.as_ref().ok_or_else(closed)?.local_addr()
+    }
+
     /// Waits for the next connection, and reports it as
     /// [`New`](crate::ConnState::New).
     ///
@@ -249,6 +259,24 @@ impl<L> InstrumentedListener<L> {
         self.connections.clone()
     }
 
+    /// Has the connections of this listener kept in a registry that there is
+    /// already: that of another listener, to count and drain those of both
+    /// together.
+    ///
+    /// ```
+    /// # async fn example(a: tokio::net::TcpListener, b: tokio::net::TcpListener) {
+    /// use hyper_connstate::instrument_listener;
+    ///
+    /// let http = instrument_listener(a, ());
+    /// let https = instrument_listener(b, ()).with_connections(http.connections());
+    /// # drop(https);
+    /// # }
+    /// ```
+    pub fn with_connections(mut self, connections: Connections) -> Self {
+        self.connections = connections;
+        self
+    }
+
     /// Whether clients that may still be sending are given time, half a second
     /// at most, after the server has closed its side; on unless it is turned
     /// off. nginx has it under this name.
@@ -288,12 +316,6 @@ impl<L> InstrumentedListener<L> {
     /// If a drain has closed it: see [`accept`](Self::accept).
     pub fn into_inner(self) -> L {
         self.listener.expect(CLOSED)
-    }
-
-    /// The listener inside, unless a drain has closed it.
-    #[cfg(feature = "axum")]
-    pub(crate) fn try_get_ref(&self) -> Option<&L> {
-        self.listener.as_ref()
     }
 }
 
