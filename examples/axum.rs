@@ -38,7 +38,7 @@ async fn main() -> std::io::Result<()> {
 }
 
 /// Tells the client about its connection.
-async fn connection(ConnectInfo(conn): ConnectInfo<Conn>) -> String {
+async fn connection(conn: Conn) -> String {
     format!(
         "request {} of connection {}, which is {} and speaks {}\n",
         conn.requests(),

@@ -22,7 +22,6 @@
 //! use hyper_util::server::conn::auto;
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //! use tokio::net::{TcpListener, TcpStream};
-//! use tower_layer::Layer;
 //!
 //! async fn hello(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
 //!     Ok(Response::new("Hello, World!\n".to_owned()))
@@ -196,7 +195,7 @@
 //! | `serve` (default) | [`serve`](https://docs.rs/hyper-connstate/latest/hyper_connstate/fn.serve.html), and with it hyper-util |
 //! | `tls` | TLS for `serve`, with tokio-rustls 0.26 |
 //! | `axum` | the integration with axum 0.8 |
-//! | `tracing` | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
+//! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
 //!
 //! [hyper]: https://docs.rs/hyper/1
 
@@ -226,6 +225,13 @@ mod serve;
 mod state;
 mod sync;
 mod tracker;
+
+#[cfg(feature = "serve")]
+#[doc(no_inline)]
+pub use hyper_util;
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use tokio_rustls;
 
 pub use address::Address;
 pub use close_reason::CloseReason;

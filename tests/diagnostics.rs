@@ -107,7 +107,7 @@ async fn warnings() {
     assert_eq!(levels, [Level::ERROR]);
 
     // A layer that cannot find its connection.
-    use tower::{Layer, Service};
+    use tower::Service;
     let service = tower::service_fn(support::handler::handle);
     let mut service = hyper_connstate::ConnStateLayer::new().layer(service);
     for expected in [1, 0] {

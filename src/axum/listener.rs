@@ -31,6 +31,29 @@ where
     }
 }
 
+/// Any listener that axum can serve, to be instrumented:
+/// `instrument_listener(AxumListener(listener), hook)`.
+///
+/// Not needed for tokio's listeners. axum's listeners retry their own errors.
+#[derive(Clone, Copy, Debug)]
+pub struct AxumListener<L>(pub L);
+
+impl<L> Accept for AxumListener<L>
+where
+    L: Listener<Addr: Into<Address>>,
+{
+    type Io = L::Io;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
+        Ok(self.0.accept().await)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
 /// So that a stream's options can be set before it is instrumented:
 /// `instrument_listener(listener.tap_io(|tcp| …), hook)`.
 impl<L, F> Accept for TapIo<L, F>

@@ -9,7 +9,7 @@ use super::request_end::{BytesRead, RequestEnd, RequestLength};
 use super::{Conn, Side, now};
 use crate::ConnState;
 use crate::diagnostics;
-use crate::hook::call_hook;
+use crate::hook::{report_end, report_state};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::{Ordering, fence};
 use crate::tracker::{Closing, Effect, Exchange, Fact, Request, Response, Tracker};
@@ -271,7 +271,7 @@ impl Conn {
             self.note_work(now);
         }
         self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
-        call_hook(&*self.0.hook, self, state);
+        report_state(&*self.0.hook, self, state);
         if state == ConnState::Hijacked {
             self.0.changed.notify_waiters();
         }
@@ -313,6 +313,9 @@ impl Conn {
             observer.removed(self);
         }
         self.0.changed.notify_waiters();
+        if let Some(reason) = self.close_reason() {
+            report_end(&*self.0.hook, self, reason);
+        }
         // From here on nothing keeps the connection's tasks alive, nor the
         // values the connection. Last, because dropping them runs code that is
         // not ours.

@@ -79,6 +79,7 @@ struct Inner {
     hook: Arc<dyn Hook>,
     id: ConnId,
     remote_addr: Address,
+    late_remote_addr: OnceLock<Address>,
     local_addr: Address,
     /// In HTTP/1: what the client has sent, and how much of it is requests.
     bytes_read: AtomicU64,
@@ -141,6 +142,7 @@ impl Conn {
             hook,
             id: ConnId::next(),
             remote_addr,
+            late_remote_addr: OnceLock::new(),
             local_addr,
             bytes_read: AtomicU64::new(0),
             request_end: AtomicRequestEnd::new(),
@@ -185,7 +187,14 @@ impl Conn {
 
     /// The client's address; prints as in Go, for example `127.0.0.1:39778`.
     pub fn remote_addr(&self) -> &Address {
-        &self.0.remote_addr
+        self.0.late_remote_addr.get().unwrap_or(&self.0.remote_addr)
+    }
+
+    /// Says who the client really is, where that is learnt after the connection
+    /// was accepted: from a load balancer's PROXY protocol header, say. Returns
+    /// `false`, and changes nothing, if it was said before.
+    pub fn set_remote_addr(&self, address: impl Into<Address>) -> bool {
+        self.0.late_remote_addr.set(address.into()).is_ok()
     }
 
     /// The address that the client connected to.
@@ -195,19 +204,25 @@ impl Conn {
 
     /// The state last reported. Inside a hook, the state being reported.
     pub fn state(&self) -> ConnState {
-        self.0.state.load().0
+        self.0.state.load().state
+    }
+
+    /// The state before: at [`Closed`](ConnState::Closed), what the connection
+    /// was doing when it ended. `None` while it is New.
+    pub fn previous_state(&self) -> Option<ConnState> {
+        self.0.state.load().previous
     }
 
     /// When the connection came into its [`state`](Self::state).
     pub fn state_since(&self) -> Instant {
-        self.0.accepted_at + self.0.state.load().1
+        self.0.accepted_at + self.0.state.load().since
     }
 
     /// [`state`](Self::state) and [`state_since`](Self::state_since), of the
     /// same report.
     pub(crate) fn state_and_since(&self) -> (ConnState, Instant) {
-        let (state, since) = self.0.state.load();
-        (state, self.0.accepted_at + since)
+        let reported = self.0.state.load();
+        (reported.state, self.0.accepted_at + reported.since)
     }
 
     /// The protocol, as far as the bytes have told.

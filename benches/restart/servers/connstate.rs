@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower::{Layer, service_fn};
+use tower::service_fn;
 
 use super::handler::{echo, router};
 use super::setup::{Setup, TIMEOUT};

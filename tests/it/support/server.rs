@@ -16,7 +16,6 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tower_layer::Layer;
 
 use super::handler::handle;
 use super::peer::Peer;
