@@ -195,6 +195,7 @@
 //! | `serve` (default) | [`serve`](https://docs.rs/hyper-connstate/latest/hyper_connstate/fn.serve.html), and with it hyper-util |
 //! | `tls` | TLS for `serve`, with tokio-rustls 0.26 |
 //! | `axum` | the integration with axum 0.8 |
+//! | `serde` | `Serialize` for snapshots, counts and what is in them |
 //! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
 //!
 //! [hyper]: https://docs.rs/hyper/1
@@ -220,6 +221,8 @@ mod layer;
 mod listener;
 #[cfg(all(test, loom_models))]
 mod models;
+#[cfg(feature = "serde")]
+mod serialize;
 #[cfg(feature = "serve")]
 mod serve;
 mod state;
@@ -251,7 +254,9 @@ pub use listener::{Accept, InstrumentedListener, instrument_listener};
 pub use serve::Tls;
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
-pub use serve::{MakeConnService, NoTls, Serve, ServeWithShutdown, Transport, kind, serve};
+pub use serve::{
+    Inspect, MakeConnService, NoTls, Serve, ServeWithShutdown, Transport, kind, serve,
+};
 pub use state::{ConnState, Protocol};
 
 /// The README's examples.

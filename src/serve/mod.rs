@@ -4,6 +4,7 @@ mod connection;
 mod limits;
 mod make;
 mod shutdown;
+mod sockets;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
@@ -12,7 +13,7 @@ pub use make::{MakeConnService, kind};
 pub use shutdown::ServeWithShutdown;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
-pub use transport::{NoTls, Transport};
+pub use transport::{Inspect, NoTls, Transport};
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -27,7 +28,8 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::connection::Server;
-use crate::{Accept, InstrumentedListener};
+use self::sockets::SocketOptions;
+use crate::{Accept, Conn, InstrumentedListener};
 
 /// Serves the connections of a listener: an accept loop around hyper-util's
 /// [`auto::Builder`](Builder), for HTTP/1, HTTP/2, upgrades and extended
@@ -99,7 +101,14 @@ where
     // hyper's time-outs need one.
     http.http1().timer(TokioTimer::new());
     http.http2().timer(TokioTimer::new()).enable_connect_protocol();
-    Serve { listener, make: service, http, transport: NoTls::new(), kind: PhantomData }
+    Serve {
+        listener,
+        make: service,
+        http,
+        transport: NoTls::new(),
+        sockets: SocketOptions::default(),
+        kind: PhantomData,
+    }
 }
 
 /// A server that runs when it is awaited; see [`serve`].
@@ -109,6 +118,7 @@ pub struct Serve<L, M, K, T = NoTls> {
     make: M,
     http: Builder<TokioExecutor>,
     transport: T,
+    sockets: SocketOptions,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -127,6 +137,56 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     /// So is a make-service.
     pub fn http(mut self, configure: impl FnOnce(&mut Builder<TokioExecutor>)) -> Self {
         configure(&mut self.http);
+        self
+    }
+
+    /// Looks at each stream before it speaks HTTP, after the TLS handshake: for
+    /// what only the stream knows of a client, to be kept with the connection.
+    ///
+    /// ```no_run
+    /// # async fn example(
+    /// #     listener: hyper_connstate::InstrumentedListener<tokio::net::TcpListener>,
+    /// #     acceptor: tokio_rustls::TlsAcceptor,
+    /// # ) -> std::io::Result<()> {
+    /// # let service = tower::service_fn(async |_: hyper::Request<hyper::body::Incoming>|
+    /// #     Ok::<_, std::convert::Infallible>(hyper::Response::new(String::new())));
+    /// #[derive(Clone)]
+    /// struct ServerName(Option<String>);
+    ///
+    /// hyper_connstate::serve(listener, service)
+    ///     .tls(acceptor)
+    ///     .inspect_stream(|conn, tls| {
+    ///         let name = tls.get_ref().1.server_name();
+    ///         conn.insert(ServerName(name.map(str::to_owned)));
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// It runs in the connection's task, and must not block.
+    pub fn inspect_stream<F>(self, inspect: F) -> Serve<L, M, K, Inspect<T, F>>
+    where
+        L: Accept,
+        T: Transport<L::Io>,
+        F: Fn(&Conn, &T::Io) + Send + Sync + 'static,
+    {
+        let Self { listener, make, http, transport, sockets, kind } = self;
+        Serve { listener, make, http, transport: Inspect::new(transport, inspect), sockets, kind }
+    }
+
+    /// Whether what is written goes out at once, in a small packet if need be
+    /// (`TCP_NODELAY`). On unless it is set, as in Go: an answer must not wait
+    /// for the client's acknowledgement of the one before.
+    pub fn tcp_nodelay(mut self, on: bool) -> Self {
+        self.sockets.nodelay = on;
+        self
+    }
+
+    /// How long a TCP connection is silent before the system asks whether its
+    /// client is still there, and between such questions (`SO_KEEPALIVE`). 15
+    /// seconds unless it is set, as in Go; never, with `None`.
+    pub fn tcp_keepalive(mut self, interval: Option<Duration>) -> Self {
+        self.sockets.keepalive = interval;
         self
     }
 
@@ -176,8 +236,8 @@ impl<L, M, K> Serve<L, M, K> {
     /// # }
     /// ```
     pub fn tls(self, acceptor: tokio_rustls::TlsAcceptor) -> Serve<L, M, K, Tls> {
-        let Self { listener, make, http, transport: _, kind } = self;
-        Serve { listener, make, http, transport: Tls::new(acceptor), kind }
+        let Self { listener, make, http, transport: _, sockets, kind } = self;
+        Serve { listener, make, http, transport: Tls::new(acceptor), sockets, kind }
     }
 }
 
@@ -213,6 +273,7 @@ where
                 accepted = crate::listener::accept_errors::accept(&mut self.listener) => accepted?,
             };
             let (stream, remote_addr) = accepted;
+            self.sockets.set(&stream);
             let handshake = self.listener.register(stream, remote_addr.into());
             let make = self.make.for_conn(handshake.conn());
             tokio::spawn(server.clone().run(handshake, make));

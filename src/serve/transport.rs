@@ -1,10 +1,11 @@
 //! What lies between a socket and HTTP: nothing, or TLS.
 
+use std::fmt;
 use std::future::Future;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{ConnIo, Handshake};
+use crate::{Conn, ConnIo, Handshake};
 
 /// Turns an accepted stream into one that speaks HTTP: [`NoTls`]
 #[cfg_attr(feature = "tls", doc = "or [`Tls`](crate::Tls).")]
@@ -30,6 +31,43 @@ mod sealed {
     impl Sealed for super::NoTls {}
     #[cfg(feature = "tls")]
     impl Sealed for crate::serve::Tls {}
+    impl<T: Sealed, F> Sealed for super::Inspect<T, F> {}
+}
+
+/// A look at each stream before it speaks HTTP: [`Serve::inspect_stream`].
+///
+/// [`Serve::inspect_stream`]: crate::Serve::inspect_stream
+#[derive(Clone)]
+pub struct Inspect<T, F> {
+    transport: T,
+    inspect: F,
+}
+
+impl<T, F> Inspect<T, F> {
+    pub(super) fn new(transport: T, inspect: F) -> Self {
+        Self { transport, inspect }
+    }
+}
+
+impl<T, F, S> Transport<S> for Inspect<T, F>
+where
+    T: Transport<S>,
+    F: Fn(&Conn, &T::Io) + Send + Sync + 'static,
+    S: Send + 'static,
+{
+    type Io = T::Io;
+
+    async fn handshake(&self, handshake: Handshake<S>) -> Option<ConnIo<T::Io>> {
+        let io = self.transport.handshake(handshake).await?;
+        (self.inspect)(io.conn(), io.get_ref());
+        Some(io)
+    }
+}
+
+impl<T: fmt::Debug, F> fmt::Debug for Inspect<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Inspect").field(&self.transport).finish()
+    }
 }
 
 /// No TLS: connections speak HTTP from the start.
