@@ -115,7 +115,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let guard = ResponseGuard::begin(&self.conn, &request, false);
+        let guard = ResponseGuard::begin(&self.conn, &mut request, false);
         self.provide(&mut request);
         if let Some(guard) = RequestBodyGuard::begin(&self.conn, &request) {
             request = request.map(|body| Body::new(RequestBody::new(body, Some(guard))));

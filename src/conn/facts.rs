@@ -271,7 +271,7 @@ impl Conn {
             self.note_work(now);
         }
         self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
-        report_state(&*self.0.hook, self, state);
+        report_state(&*self.0.settings.hook, self, state);
         if state == ConnState::Hijacked {
             self.0.changed.notify_waiters();
         }
@@ -307,14 +307,14 @@ impl Conn {
         }
         fence(Ordering::SeqCst);
         if let Some(observer) = self.0.observer.get() {
-            if self.state() == ConnState::Hijacked {
+            if self.state() == ConnState::Hijacked && !self.is_discounted() {
                 observer.had_work_until(now());
             }
             observer.removed(self);
         }
         self.0.changed.notify_waiters();
         if let Some(reason) = self.close_reason() {
-            report_end(&*self.0.hook, self, reason);
+            report_end(&*self.0.settings.hook, self, reason);
         }
         // From here on nothing keeps the connection's tasks alive, nor the
         // values the connection. Last, because dropping them runs code that is
@@ -330,6 +330,9 @@ impl Conn {
     #[cold]
     fn note_work(&self, now: Instant) {
         let Some(observer) = self.0.observer.get() else { return };
+        if self.is_discounted() {
+            return;
+        }
         match self.state_and_since() {
             (ConnState::Active, _) => observer.had_work_until(now),
             (ConnState::Idle, since) => observer.had_work_until(since),

@@ -1,9 +1,11 @@
 //! The handle to one connection.
 
+mod counting;
 mod ending;
 mod facts;
 mod id;
 mod request_end;
+mod settings;
 mod socket;
 mod state_since;
 mod values;
@@ -22,10 +24,10 @@ pub(crate) use self::facts::ExchangeId;
 pub use self::id::ConnId;
 use self::request_end::AtomicRequestEnd;
 pub(crate) use self::request_end::{BytesRead, RequestLength};
+pub(crate) use self::settings::Settings;
 pub(crate) use self::socket::Socket;
 use self::state_since::AtomicStateSince;
 use self::values::Values;
-use crate::hook::Hook;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::tracker::Tracker;
@@ -35,7 +37,7 @@ use crate::{Address, ConnState, Protocol};
 ///
 /// Cheap to clone. Handles are given out by
 /// [`InstrumentedListener::accept`](crate::InstrumentedListener::accept), to
-/// every [`Hook`] call and, through the layer, to handlers; they stay valid
+/// every [`Hook`](crate::Hook) call and, through the layer, to handlers; they stay valid
 /// after the connection is gone and then say `Closed` or `Hijacked`.
 ///
 /// Two handles are equal if they are of the same connection.
@@ -75,8 +77,10 @@ struct Inner {
     requests: AtomicU64,
     /// A layer that was made for this connection counts its HTTP/2 requests.
     counted: AtomicBool,
+    /// How many requests do not count as use.
+    discounted: AtomicU64,
     accepted_at: Instant,
-    hook: Arc<dyn Hook>,
+    settings: Arc<Settings>,
     id: ConnId,
     remote_addr: Address,
     late_remote_addr: OnceLock<Address>,
@@ -128,7 +132,7 @@ impl Conn {
     pub(crate) fn new(
         remote_addr: Address,
         local_addr: Address,
-        hook: Arc<dyn Hook>,
+        settings: Arc<Settings>,
         observer: Option<Arc<dyn ConnObserver>>,
     ) -> Self {
         let mut tracker = Tracker::new();
@@ -138,8 +142,9 @@ impl Conn {
             state: AtomicStateSince::new(),
             requests: AtomicU64::new(0),
             counted: AtomicBool::new(false),
+            discounted: AtomicU64::new(0),
             accepted_at: now(),
-            hook,
+            settings,
             id: ConnId::next(),
             remote_addr,
             late_remote_addr: OnceLock::new(),
@@ -178,6 +183,10 @@ impl Conn {
             observer.removed(self);
         }
         true
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
     }
 
     /// A number that no other connection of this process has.

@@ -24,7 +24,8 @@ pub(crate) struct Sensor {
 }
 
 impl Sensor {
-    pub(crate) fn new(conn: Conn, lingers: bool) -> Self {
+    pub(crate) fn new(conn: Conn) -> Self {
+        let lingers = conn.settings().lingering_close;
         Self {
             conn,
             wire: Wire::new(),

@@ -55,7 +55,22 @@ impl ResponseGuard {
     /// or was made for it. `None` if its end need not be
     /// recorded: HTTP/2 is followed on the wire, and another layer may track the
     /// request already.
-    pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>, found: bool) -> Option<Self> {
+    pub(crate) fn begin<B: Body>(
+        conn: &Conn,
+        request: &mut Request<B>,
+        found: bool,
+    ) -> Option<Self> {
+        let guard = Self::record(conn, request, found);
+        if guard.is_some() || request.version() == Version::HTTP_2 {
+            conn.discount_by_head(request);
+        }
+        if conn.settings().conn_in_requests {
+            request.extensions_mut().insert(conn.clone());
+        }
+        guard
+    }
+
+    fn record<B: Body>(conn: &Conn, request: &Request<B>, found: bool) -> Option<Self> {
         let version = request.version();
         if version == Version::HTTP_2 {
             conn.count_http2_request(found);

@@ -156,6 +156,81 @@ fn a_registry_without_connections() {
     assert!(Connections::new().is_empty());
 }
 
+/// A health check every two seconds on a connection that it keeps, one on a
+/// connection of its own, and a load balancer that stays connected.
+#[tokio::test(start_paused = true)]
+async fn what_does_not_count_keeps_nobody_awake() {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use crate::support::server::{new_builder, serve_hyper};
+
+    const WAIT: Duration = Duration::from_secs(10);
+
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let recorder = Recorder::default();
+    let listener = instrument_listener(tcp, recorder.clone())
+        .discount_requests(|method, uri, _| method == http::Method::GET && uri.path() == "/empty")
+        .conn_in_requests(true);
+    let (addr, connections) = (listener.local_addr().unwrap(), listener.connections());
+    tokio::spawn(serve_hyper(Kind::Hyper, listener, new_builder()));
+    let connect = async || {
+        let stream = TcpStream::connect(addr).await.unwrap();
+        let client = stream.local_addr().unwrap().to_string();
+        Peer::new(stream, client, Kind::Hyper, recorder.clone())
+    };
+    let mut check = connect().await;
+    let mut user = connect().await;
+    settle().await;
+
+    let start = Instant::now();
+    let idle = tokio::spawn({
+        let connections = connections.clone();
+        async move {
+            connections.idle_for(WAIT).await;
+            Instant::now()
+        }
+    });
+    let mut last_use = start;
+    for second in 0..24 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if second % 2 == 0 {
+            check.get("/empty").await;
+            check.response().await;
+            let mut probe = connect().await;
+            probe.get("/empty").await;
+            probe.response().await;
+            probe.close().await;
+        }
+        // On a connection that checks come on as well.
+        if second == 5 {
+            user.get("/empty").await;
+            user.response().await;
+            user.get("/").await;
+            assert_eq!(user.response().await.body, b"hello\n");
+            last_use = Instant::now();
+        }
+    }
+    let woke = idle.await.unwrap();
+    let after = woke - last_use;
+    assert!((WAIT..WAIT + Duration::from_secs(1)).contains(&after), "{after:?}");
+
+    // Nobody connected, but for those who do not count.
+    check.conn().discount();
+    let empty = tokio::spawn({
+        let connections = connections.clone();
+        async move { connections.empty_for(WAIT).await }
+    });
+    tokio::time::sleep(3 * WAIT).await;
+    assert!(!empty.is_finished(), "a user is connected");
+    user.close().await;
+    tokio::time::sleep(WAIT - Duration::from_secs(1)).await;
+    assert!(!empty.is_finished());
+    tokio::time::sleep(2 * WAIT).await;
+    empty.await.unwrap();
+}
+
 #[cfg(feature = "axum")]
 mod in_axum {
     use axum::Router;

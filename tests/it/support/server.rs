@@ -199,7 +199,7 @@ pub fn new_builder() -> Builder {
     builder
 }
 
-async fn serve_hyper(
+pub async fn serve_hyper(
     kind: Kind,
     mut listener: InstrumentedListener<TcpListener>,
     builder: Builder,
