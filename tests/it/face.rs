@@ -231,6 +231,37 @@ async fn what_does_not_count_keeps_nobody_awake() {
     empty.await.unwrap();
 }
 
+/// By a switch, in any stack.
+#[tokio::test(start_paused = true)]
+async fn requests_carry_their_connection() {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use hyper::body::Incoming;
+    use hyper_connstate::ConnStateLayer;
+    use hyper_util::rt::TokioIo;
+
+    async fn id(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+        let conn = request.extensions().get::<Conn>();
+        Ok(Response::new(conn.map_or("none".to_owned(), |conn| conn.id().to_string())))
+    }
+
+    for switch in [true, false] {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut listener = instrument_listener(tcp, ()).conn_in_requests(switch);
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = stream.local_addr().unwrap().to_string();
+        let (io, conn) = listener.accept().await.unwrap();
+        let service = ConnStateLayer::for_conn(&conn).layer(hyper::service::service_fn(id));
+        let http = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(async move { http.serve_connection(TokioIo::new(io), service).await });
+        let mut peer = Peer::new(stream, client, Kind::Hyper, Recorder::default());
+        peer.get("/").await;
+        let expected = if switch { conn.id().to_string() } else { "none".to_owned() };
+        assert_eq!(peer.response().await.body, expected.as_bytes());
+    }
+}
+
 #[cfg(feature = "axum")]
 mod in_axum {
     use axum::Router;
