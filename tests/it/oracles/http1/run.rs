@@ -230,7 +230,7 @@ impl Run<'_> {
     async fn pause(&mut self, reads: bool) -> Result<Course, Fault> {
         settle().await;
         if reads {
-            self.client.read_all().await;
+            self.client.read_to_the_end().await;
         }
         self.log += &format!("[{}] ", self.watch.words());
         if self.is_closed_by_program() {

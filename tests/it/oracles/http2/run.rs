@@ -112,7 +112,7 @@ async fn play<'a>(
             Step::Send(frame) => client.send(&encoder.encode(frame)),
             Step::Release => desk.release(),
             Step::Pause => {
-                client.read_all().await;
+                client.read_to_the_end().await;
                 pause();
             }
         }
