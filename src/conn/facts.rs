@@ -51,14 +51,15 @@ impl Conn {
         }
     }
 
-    /// [`record`](Self::record) for what was read behind this many bytes.
+    /// [`record`](Self::record) for what was read behind what had been read
+    /// `before`.
     #[inline]
-    pub(crate) fn record_read(&self, fact: Fact, offset: u64) -> bool {
+    pub(crate) fn record_read(&self, fact: Fact, before: BytesRead) -> bool {
         match fact {
             Fact::Read => {
                 let effect = self.apply(fact);
                 if effect == Effect::FirstByte {
-                    self.0.request_end.begin(offset);
+                    self.0.request_end.begin_behind(before);
                 }
                 effect == Effect::Wake
             }
@@ -95,9 +96,10 @@ impl Conn {
         self.0.request_end.load()
     }
 
-    /// The request that was last begun has ended after so many bytes.
-    pub(crate) fn request_ends_at(&self, bytes: u64) {
-        self.0.request_end.begin(bytes);
+    /// So many bytes have been read, which end in an empty line: chunks end
+    /// with one.
+    pub(crate) fn read_empty_line(&self, read: BytesRead) {
+        self.0.request_end.read_empty_line(read);
     }
 
     /// Whether bytes have been read that belong to the next request already.

@@ -1,6 +1,7 @@
 //! The guards that say when the parts of an HTTP/1 request are over: exactly
 //! once each, however they end.
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
@@ -102,9 +103,12 @@ impl ResponseGuard {
             Upgradable::No => false,
             Upgradable::Upgrade => response.status() == StatusCode::SWITCHING_PROTOCOLS,
             Upgradable::Connect => {
-                // hyper hands over after a 101 to CONNECT as well.
-                let status = response.status();
-                status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS
+                let (status, headers) = (response.status(), response.headers());
+                // hyper refuses to send a 2xx that says what its body is, and
+                // hands over after a 101 to CONNECT as well.
+                let has_body =
+                    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+                status.is_success() && !has_body || status == StatusCode::SWITCHING_PROTOCOLS
             }
         };
         if self.conn.is_draining() && !upgraded && !response.status().is_informational() {

@@ -54,10 +54,9 @@ impl Tracker {
             }
             // More of the request that was answered, as far as can be told.
             Stage::Answered if self.word.has(Flag::BodyMaybeUnread) => {}
-            Stage::Answered => {
-                self.next_request_began();
-                return Effect::FirstByte;
-            }
+            // The next request, but its beginning may have been in hyper's
+            // buffer.
+            Stage::Answered => self.next_request_began(),
             Stage::Serving => {}
         }
         Effect::None
