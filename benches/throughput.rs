@@ -24,10 +24,9 @@ use nix::time::ClockId;
 use nix::unistd::Pid;
 use sockets::child::Process;
 use sockets::client::{Connection, Protocol};
-use sockets::go;
 use sockets::report::{self, Results, Run, Slice};
 use sockets::server::Server;
-use support::environment;
+use support::{environment, go};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -72,7 +71,7 @@ fn start() -> Result {
     if slice < WARM_UP {
         return Err("--seconds: 0.05 or more".into());
     }
-    let go = go::build().inspect_err(|why| eprintln!("Go is left out: {why}"));
+    let go = go::build("throughput").inspect_err(|why| eprintln!("Go is left out: {why}"));
     // Before this process is bound to one core, and sees no other.
     let machine = environment::machine();
     let run = Run { machine, rounds, slice, pinned: pin_servers(), go: go.as_ref().ok() };
@@ -109,7 +108,7 @@ fn start_servers(run: &Run<'_>) -> Result<Vec<Up>> {
         let command = match (server.is_go(), run.go) {
             (true, None) => continue,
             (true, Some(go)) => {
-                let mut command = Command::new(&go.server);
+                let mut command = Command::new(&go.program);
                 command.env("GOMAXPROCS", "1");
                 command.args((server == Server::GoHook).then_some("hook"));
                 command

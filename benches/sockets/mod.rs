@@ -2,6 +2,5 @@
 
 pub mod child;
 pub mod client;
-pub mod go;
 pub mod report;
 pub mod server;

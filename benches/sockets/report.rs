@@ -5,10 +5,10 @@ use std::error::Error;
 use std::time::Duration;
 
 use super::client::Protocol;
-use super::go::Go;
 use super::server::Server;
 use crate::support::document::{Section, plot_path};
 use crate::support::environment;
+use crate::support::go::Go;
 use crate::support::plot::{bars, intervals, number};
 use crate::support::statistics::Median;
 

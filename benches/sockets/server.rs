@@ -1,14 +1,14 @@
 //! The servers to compare. Each runs in a process of its own.
 
 use std::io::{self, BufRead, Write};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper_connstate::axum::ConnStateServiceExt;
 use hyper_connstate::{Accept, Conn, ConnState, ConnStateLayer, instrument_listener};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 
+use crate::support::nodelay::NoDelay;
 use crate::support::stacks::{hello, router, spawn};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,39 +136,4 @@ fn answer_and_exit() {
         }
     }
     std::process::exit(0);
-}
-
-/// A listener whose sockets send what they are given at once, as Go's do.
-struct NoDelay(TcpListener);
-
-impl Accept for NoDelay {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (io, addr) = self.0.accept().await?;
-        io.set_nodelay(true)?;
-        Ok((io, addr))
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-impl axum::serve::Listener for NoDelay {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        loop {
-            if let Ok(accepted) = Accept::accept(self).await {
-                return accepted;
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
 }
