@@ -28,7 +28,6 @@ use super::linger::Linger;
 use super::sensor::Sensor;
 use super::timer::Timer;
 use crate::Protocol;
-use crate::tracker::http2::MAX_STREAM;
 use crate::tracker::{Closing, Fact};
 
 /// After the first GOAWAY: requests that were sent before it came have arrived
@@ -57,6 +56,8 @@ enum Phase {
     /// The stream is the server's.
     #[default]
     Open,
+    /// The server has written half a frame, which has to become whole.
+    Finishing,
     /// What the client has to know is being written.
     Telling,
     /// The server's side is being closed.
@@ -96,20 +97,23 @@ impl Ending {
         }
     }
 
-    /// Before the server writes. `Ready` if it may.
+    /// Before the server writes. `Ready` with how many bytes it may write.
     pub(super) fn before_write<T: AsyncRead + AsyncWrite>(
         &mut self,
         stream: Pin<&mut T>,
         sensor: &Sensor,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<usize>> {
         match sensor.closing() {
-            None => self.goaway.poll_write(stream, cx),
+            None => self.goaway.poll_write(stream, cx).map_ok(|()| usize::MAX),
             Some(Closing::Abort) => Poll::Ready(Err(closed())),
-            Some(Closing::Graceful) => {
-                ready!(self.poll_close(stream, sensor, cx));
-                Poll::Ready(Err(closed()))
-            }
+            Some(Closing::Graceful) => match self.poll_close(stream, sensor, cx) {
+                Poll::Pending if self.phase == Phase::Finishing => {
+                    Poll::Ready(Ok(sensor.gap().map_or(0, |gap| gap.unfinished)))
+                }
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => Poll::Ready(Err(closed())),
+            },
         }
     }
 
@@ -188,8 +192,9 @@ impl Ending {
                     let wait = until.saturating_duration_since(Instant::now());
                     if !wait.is_zero() {
                         *timer = Timer::new(wait);
-                    } else if sensor.last_stream_between_frames().is_some() {
-                        self.goaway.push(MAX_STREAM);
+                    } else if let Some(gap) = sensor.gap().filter(|gap| gap.is_open()) {
+                        // As a rule the highest that there can be.
+                        self.goaway.push(gap.highest_stream);
                         self.drain = Drain::RoundTrip(Timer::new(ROUND_TRIP));
                     } else {
                         // Bytes of the server's are on their way; it looks
@@ -219,48 +224,40 @@ impl Ending {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         loop {
-            if self.phase == Phase::Over {
-                return Poll::Ready(());
-            }
-            // Bounds every step, since a client may take nothing any more.
-            if let Some(linger) = &mut self.linger {
-                if linger.poll_timer(cx).is_ready() {
-                    self.phase = Phase::Over;
-                    continue;
-                }
-            }
-            let done = match self.phase {
+            let step = match self.phase {
                 Phase::Open => {
                     self.linger = Linger::begin();
-                    if let Some(last_stream) = sensor.last_stream_between_frames() {
-                        self.goaway.push(last_stream);
-                    }
-                    self.phase = Phase::Telling;
-                    continue;
+                    Poll::Ready(Ok(Phase::Finishing))
                 }
-                Phase::Telling => self.poll_tell(stream.as_mut(), cx),
+                Phase::Finishing => match sensor.gap() {
+                    Some(gap) if gap.unfinished > 0 => Poll::Pending,
+                    Some(gap) => {
+                        self.goaway.push(gap.last_stream);
+                        Poll::Ready(Ok(Phase::Telling))
+                    }
+                    None => Poll::Ready(Ok(Phase::Telling)),
+                },
+                Phase::Telling => {
+                    let told = self.poll_tell(stream.as_mut(), cx);
+                    told.map_ok(|()| Phase::ShuttingDown)
+                }
                 Phase::ShuttingDown => {
                     sensor.record(Fact::ShutDown);
-                    stream.as_mut().poll_shutdown(cx)
+                    stream.as_mut().poll_shutdown(cx).map_ok(|()| Phase::Lingering)
                 }
-                Phase::Lingering => {
-                    ready!(self.poll_linger(stream.as_mut(), cx));
-                    Poll::Ready(Ok(()))
-                }
-                Phase::Over => continue,
+                Phase::Lingering => self.poll_linger(stream.as_mut(), cx).map(|()| Ok(Phase::Over)),
+                Phase::Over => return Poll::Ready(()),
             };
-            let step = match done {
-                // There is no time to wait.
-                Poll::Pending if self.linger.is_none() => Phase::Over,
-                Poll::Pending => return Poll::Pending,
+            self.phase = match step {
+                Poll::Ready(Ok(next)) => next,
                 Poll::Ready(Err(_)) => Phase::Over,
-                Poll::Ready(Ok(())) => match self.phase {
-                    Phase::Telling => Phase::ShuttingDown,
-                    Phase::ShuttingDown => Phase::Lingering,
+                // Every step is bounded, since a client may take nothing any
+                // more.
+                Poll::Pending => match self.linger.as_mut().map(|linger| linger.poll_timer(cx)) {
+                    Some(Poll::Pending) => return Poll::Pending,
                     _ => Phase::Over,
                 },
             };
-            self.phase = step;
         }
     }
 
@@ -292,7 +289,7 @@ impl Ending {
             Some(Closing::Graceful) => return self.poll_close(stream, sensor, cx).map(Ok),
             None => {}
         }
-        if matches!(self.phase, Phase::Open | Phase::Telling) {
+        if self.phase == Phase::Open {
             ready!(self.goaway.poll_write(stream.as_mut(), cx))?;
             self.phase = Phase::ShuttingDown;
         }

@@ -178,7 +178,8 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.as_mut().poll_may_write(cx))?;
+        let most = ready!(self.as_mut().poll_may_write(cx))?;
+        let buf = &buf[..buf.len().min(most)];
         let this = self.project();
         let result = this.stream.poll_write(cx, buf);
         this.sensor.wrote(&result, [buf], cx);
@@ -190,7 +191,11 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.as_mut().poll_may_write(cx))?;
+        let most = ready!(self.as_mut().poll_may_write(cx))?;
+        if most < usize::MAX {
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+            return self.poll_write(cx, first);
+        }
         let this = self.project();
         let result = this.stream.poll_write_vectored(cx, bufs);
         this.sensor.wrote(&result, bufs.iter().map(|buf| &**buf), cx);
@@ -244,13 +249,14 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite> ConnIo<T> {
-    /// Whether the server may write: not while a frame of this crate's is half
-    /// written, nor when the program has closed the connection.
+    /// How many bytes the server may write: none while a frame of this crate's is
+    /// half written, nor when the program has closed the connection, but for the
+    /// rest of a frame that has begun.
     #[inline]
-    fn poll_may_write(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_may_write(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = self.project();
         if !this.sensor.is_disturbed(Side::Write, cx) {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(usize::MAX));
         }
         let ending = this.ending.get_or_insert_default();
         let may = ending.before_write(this.stream, this.sensor, cx);

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::Conn;
 use crate::conn::{BytesRead, Side};
-use crate::tracker::wire::Wire;
+use crate::tracker::wire::{Gap, Wire};
 use crate::tracker::{Closing, Demand, Fact, Tracker};
 
 /// Records with a connection what passes through its stream; decides nothing.
@@ -68,10 +68,9 @@ impl Sensor {
         self.lingers && !self.tracker().has_read_all()
     }
 
-    /// The last stream that the server has been given, where a frame of
-    /// somebody else's may be written now.
-    pub(crate) fn last_stream_between_frames(&self) -> Option<u32> {
-        self.wire.last_stream_between_frames()
+    /// Where a frame of this crate's would stand, if the server speaks HTTP/2.
+    pub(crate) fn gap(&self) -> Option<Gap> {
+        self.wire.gap()
     }
 
     /// A read failed.

@@ -56,9 +56,14 @@ pub(super) enum Event {
 }
 
 impl FrameReader {
-    /// Another frame may stand here: no frame and no header block has begun.
-    pub(super) fn is_between_frames(&self) -> bool {
-        self.header_len == 0 && self.block.is_none()
+    /// How many bytes are still to come before another frame may stand here, as
+    /// far as can be known: none where no frame and no header block has begun.
+    pub(super) fn unfinished(&self) -> usize {
+        match usize::from(self.header_len) {
+            0 if self.block.is_none() => 0,
+            HEADER => self.left as usize,
+            begun => HEADER - begun,
+        }
     }
 
     pub(super) fn read(&mut self, mut bytes: &[u8], mut on: impl FnMut(Event)) {

@@ -14,7 +14,7 @@ use super::Fact;
 
 /// The last stream of a GOAWAY that turns no stream away yet (RFC 9113, section
 /// 6.8).
-pub(crate) const MAX_STREAM: u32 = (1 << 31) - 1;
+const MAX_STREAM: u32 = (1 << 31) - 1;
 
 /// Both directions of one connection.
 #[derive(Debug, Default)]
@@ -38,14 +38,20 @@ impl Http2 {
         self.active
     }
 
-    /// The highest stream that the client has used.
+    /// The highest stream that the client has used and the server looked at.
     pub(crate) fn last_stream(&self) -> u32 {
-        self.streams.newest()
+        self.streams.newest().min(self.streams.highest())
     }
 
-    /// The server may write a frame of somebody else's here.
-    pub(crate) fn is_between_frames(&self) -> bool {
-        self.from_server.is_between_frames()
+    /// The highest stream that the client may still use.
+    pub(crate) fn highest_stream(&self) -> u32 {
+        self.streams.highest()
+    }
+
+    /// How many bytes of the server's have to come, as far as can be known,
+    /// before it may write a frame of somebody else's.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.from_server.unfinished()
     }
 
     /// Bytes after the preface were read from the client. What they say takes

@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::MAX_STREAM;
+
 /// How many open streams there is room for without an allocation.
 pub(super) const FEW: usize = 4;
 
@@ -49,7 +51,7 @@ pub(super) enum Side {
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { list: SmallVec::new(), open: 0, ending: 0, newest: 0, last: u32::MAX, flushes: 0 }
+        Self { list: SmallVec::new(), open: 0, ending: 0, newest: 0, last: MAX_STREAM, flushes: 0 }
     }
 }
 
@@ -135,6 +137,11 @@ impl Streams {
     /// The highest stream that the client has used.
     pub(super) fn newest(&self) -> u32 {
         self.newest
+    }
+
+    /// The highest stream that the server has not sent away.
+    pub(super) fn highest(&self) -> u32 {
+        self.last
     }
 
     /// GOAWAY: the server has not looked at streams above `last` and never

@@ -56,6 +56,27 @@ pub(crate) struct Wire {
     http2: Option<Box<Http2>>,
 }
 
+/// Where a frame of somebody else's would stand among those of an HTTP/2 server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gap {
+    /// How many bytes of the server's have to come before that, as far as can be
+    /// known.
+    pub(crate) unfinished: usize,
+    /// All that the server wrote is in the socket.
+    pub(crate) is_flushed: bool,
+    /// The last stream that the server has been given and has not sent away.
+    pub(crate) last_stream: u32,
+    /// The highest stream that it has not sent away.
+    pub(crate) highest_stream: u32,
+}
+
+impl Gap {
+    /// It would stand there now, with nothing before it under way.
+    pub(crate) fn is_open(&self) -> bool {
+        self.unfinished == 0 && self.is_flushed
+    }
+}
+
 impl Wire {
     pub(crate) fn new() -> Self {
         Self {
@@ -204,11 +225,16 @@ impl Wire {
         }
     }
 
-    /// The last stream that the server has been given, where it speaks HTTP/2
-    /// and a frame of somebody else's may be written now.
-    pub(crate) fn last_stream_between_frames(&self) -> Option<u32> {
+    /// What there is to know for writing a frame of somebody else's. `None`
+    /// where the server does not speak HTTP/2, or has not said so.
+    pub(crate) fn gap(&self) -> Option<Gap> {
         let http2 = self.http2.as_ref().filter(|_| self.phase == Phase::Http2)?;
-        (!self.unflushed && http2.is_between_frames()).then(|| http2.last_stream())
+        Some(Gap {
+            unfinished: http2.unfinished(),
+            is_flushed: !self.unflushed,
+            last_stream: http2.last_stream(),
+            highest_stream: http2.highest_stream(),
+        })
     }
 
     /// The stream below said that all that was written is on its way.
