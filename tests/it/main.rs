@@ -12,6 +12,7 @@ mod conformance;
 mod connections;
 mod drain;
 mod drops;
+mod faults;
 mod hello_example;
 mod hostile;
 mod hostile_io;
