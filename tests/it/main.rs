@@ -13,6 +13,7 @@ mod connections;
 mod drain;
 mod drops;
 mod face;
+mod faults;
 mod hello_example;
 mod hostile;
 mod hostile_io;
