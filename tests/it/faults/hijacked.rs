@@ -201,7 +201,6 @@ mod unix_sockets {
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::net::{UnixListener, UnixStream};
     use tokio::sync::oneshot;
-    use tower_layer::Layer;
 
     use crate::support::server::{handle_incoming, new_builder};
     use crate::support::start_watchdog;
