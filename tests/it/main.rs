@@ -12,6 +12,7 @@ mod conformance;
 mod connections;
 mod drain;
 mod drops;
+mod goaway;
 mod hello_example;
 mod hostile;
 mod hostile_io;

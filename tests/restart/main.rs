@@ -12,7 +12,7 @@
 
 #![allow(unreachable_pub)]
 
-#[path = "../support/mod.rs"]
+#[path = "../it/support/mod.rs"]
 mod support;
 
 mod client;
