@@ -34,6 +34,10 @@ use crate::tracker::{Closing, Fact};
 /// by then.
 const ROUND_TRIP: Duration = Duration::from_secs(1);
 
+/// What came behind the last request may be the beginning of another, of which
+/// nobody hears until it is whole.
+const HALF_A_REQUEST: Duration = Duration::from_secs(5);
+
 /// How long an HTTP/2 connection has to be silent before a GOAWAY. Clients
 /// take up a connection again when an answer has come, and Go's loses a request
 /// whose connection goes away between its being chosen and used.
@@ -165,7 +169,11 @@ impl Ending {
 
     fn poll_grace(&mut self, sensor: &Sensor, cx: &mut Context<'_>) -> Poll<()> {
         if !matches!(self.drain, Drain::Quiet(_)) {
-            self.drain = Drain::Quiet(Timer::new(sensor.conn().idle_grace()));
+            let mut grace = sensor.conn().idle_grace();
+            if sensor.conn().has_read_ahead() {
+                grace = grace.max(HALF_A_REQUEST);
+            }
+            self.drain = Drain::Quiet(Timer::new(grace));
         }
         match &mut self.drain {
             Drain::Quiet(timer) => timer.poll(cx),

@@ -152,7 +152,15 @@ impl<T: AsyncRead + AsyncWrite> AsyncRead for ConnIo<T> {
             Poll::Ready(Ok(())) => match &buf.filled()[before..] {
                 [] if room == 0 => {}
                 [] => this.sensor.record(Fact::ReadClosed),
-                bytes => this.sensor.read(bytes, cx),
+                bytes => {
+                    if !this.sensor.read(bytes, cx) {
+                        buf.set_filled(before);
+                        let ending = this.ending.get_or_insert_default();
+                        let end = ending.before_read(this.stream, this.sensor, cx);
+                        this.sensor.waits(Side::Read, cx);
+                        return end.unwrap_or(Poll::Pending);
+                    }
+                }
             },
             Poll::Ready(Err(error)) => this.sensor.read_failed(error.kind()),
         }

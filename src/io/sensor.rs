@@ -123,8 +123,11 @@ impl Sensor {
         !self.tracker().is_undisturbed()
     }
 
+    /// Bytes were read. Returns whether the server may have them: not if the
+    /// program has closed the connection meanwhile, from a hook that was told
+    /// of what they say.
     #[inline]
-    pub(crate) fn read(&mut self, bytes: &[u8], cx: &Context<'_>) {
+    pub(crate) fn read(&mut self, bytes: &[u8], cx: &Context<'_>) -> bool {
         let before = BytesRead::new(self.bytes_read, self.tail);
         self.bytes_read += bytes.len() as u64;
         self.tail = match bytes.last_chunk() {
@@ -148,6 +151,11 @@ impl Sensor {
         if wake {
             cx.waker().wake_by_ref();
         }
+        let may = self.tracker().is_undisturbed() || self.closing().is_none();
+        if !may {
+            self.wire.withdraw_read();
+        }
+        may
     }
 
     fn follow_read(&mut self, bytes: &[u8], before: BytesRead) -> bool {

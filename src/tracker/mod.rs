@@ -366,7 +366,7 @@ impl Tracker {
             self.withdraw_reason(Reason::ShutdownDrained);
         }
         self.record_reason(reason);
-        let closing = match self.word.state() {
+        let closing = match self.reported() {
             _ if reason == Reason::ShutdownForced => Closing::Abort,
             ConnState::New | ConnState::Idle => Closing::Graceful,
             _ if ending => Closing::Graceful,
@@ -374,6 +374,16 @@ impl Tracker {
         };
         self.word.set_closing(Some(closing));
         Effect::Wake
+    }
+
+    /// The state that is being reported, or was last. Whoever hears of Idle may
+    /// close the connection, and must not cut short what was reported as served,
+    /// even if the next request has begun meanwhile.
+    fn reported(&self) -> ConnState {
+        match self.word.state() {
+            ConnState::Active if self.word.unreported() % 2 == 1 => ConnState::Idle,
+            state => state,
+        }
     }
 
     /// The program closes the connection as soon as its client knows.

@@ -14,6 +14,7 @@ mod drain;
 mod drops;
 mod face;
 mod faults;
+mod goaway;
 mod hello_example;
 mod hostile;
 mod hostile_io;

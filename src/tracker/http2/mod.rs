@@ -22,6 +22,8 @@ pub(crate) struct Http2 {
     from_client: FrameReader,
     from_server: FrameReader,
     streams: Streams,
+    /// The highest stream that the client had used before the last read.
+    used_before: u32,
     /// There were open streams when last reported.
     active: bool,
     /// A header block of the client's has begun, as was last reported.
@@ -48,6 +50,11 @@ impl Http2 {
         self.streams.highest()
     }
 
+    /// What was last read has been given to nobody.
+    pub(crate) fn withdraw_read(&mut self) {
+        self.streams.withdraw(self.used_before);
+    }
+
     /// How many bytes of the server's have to come, as far as can be known,
     /// before it may write a frame of somebody else's.
     pub(crate) fn unfinished(&self) -> usize {
@@ -57,6 +64,7 @@ impl Http2 {
     /// Bytes after the preface were read from the client. What they say takes
     /// effect at once.
     pub(crate) fn read(&mut self, bytes: &[u8], mut record: impl FnMut(Fact)) {
+        self.used_before = self.streams.newest();
         let Self { from_client, streams, active, header_block, goaway, failed, .. } = self;
         from_client.read(bytes, |event| {
             match event {

@@ -139,6 +139,11 @@ impl Streams {
         self.newest
     }
 
+    /// The client has used none above this one, as far as the server knows.
+    pub(super) fn withdraw(&mut self, newest: u32) {
+        self.newest = newest;
+    }
+
     /// The highest stream that the server has not sent away.
     pub(super) fn highest(&self) -> u32 {
         self.last

@@ -225,6 +225,13 @@ impl Wire {
         }
     }
 
+    /// What was last read has been given to nobody.
+    pub(crate) fn withdraw_read(&mut self) {
+        if let Some(http2) = &mut self.http2 {
+            http2.withdraw_read();
+        }
+    }
+
     /// What there is to know for writing a frame of somebody else's. `None`
     /// where the server does not speak HTTP/2, or has not said so.
     pub(crate) fn gap(&self) -> Option<Gap> {

@@ -25,4 +25,4 @@ mod http2;
 mod search;
 mod stack;
 mod watch;
-mod wire;
+pub mod wire;

@@ -217,6 +217,13 @@ fn client_config(alpn: &str) -> Arc<rustls::ClientConfig> {
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
+/// The client's end, over TLS.
+pub async fn connect(far: Far, alpn: &str) -> tokio_rustls::client::TlsStream<Far> {
+    let connector = tokio_rustls::TlsConnector::from(client_config(alpn));
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    connector.connect(name, far).await.unwrap()
+}
+
 /// A client that sends and reads without ever waiting.
 pub struct Client {
     stream: Pin<Box<dyn Stream>>,
@@ -231,11 +238,7 @@ impl Client {
     pub async fn new(far: Far, alpn: Option<&str>) -> Self {
         let stream: Pin<Box<dyn Stream>> = match alpn {
             None => Box::pin(far.clone()),
-            Some(alpn) => {
-                let connector = tokio_rustls::TlsConnector::from(client_config(alpn));
-                let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-                Box::pin(connector.connect(name, far.clone()).await.unwrap())
-            }
+            Some(alpn) => Box::pin(connect(far.clone(), alpn).await),
         };
         Self { stream, far, received: Vec::new(), ended: false }
     }
@@ -293,6 +296,11 @@ impl Client {
             tokio::time::sleep(LINGER).await;
             settle().await;
         }
+    }
+
+    /// How many bytes the server has written, below TLS.
+    pub fn sent(&self) -> usize {
+        self.far.sent()
     }
 
     /// Sends an end of file.

@@ -113,6 +113,7 @@ pub async fn handle(mut request: Request<Body>) -> Result<Response<Body>, Infall
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             response
         }
+        "/huge-head" => huge_head(),
         "/upgrade" => upgrade(request),
         "/upgrade-ignored" => {
             let mut response = upgrade_response();
@@ -128,6 +129,18 @@ pub async fn handle(mut request: Request<Body>) -> Result<Response<Body>, Infall
 fn status(code: u16) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(code).unwrap();
+    response
+}
+
+/// Over HTTP/2 it takes several frames.
+fn huge_head() -> Response<Body> {
+    let mut response = Response::new(Body::from("huge\n"));
+    for part in 0..10 {
+        let name = http::HeaderName::try_from(format!("x-part-{part}")).unwrap();
+        // Nothing that Huffman's code makes much shorter.
+        let value = HeaderValue::try_from("~^{}|".repeat(700)).unwrap();
+        response.headers_mut().insert(name, value);
+    }
     response
 }
 

@@ -35,6 +35,7 @@ pub struct Answer {
 }
 
 /// An HTTP/2 frame.
+#[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
     pub flags: u8,
