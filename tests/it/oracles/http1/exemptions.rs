@@ -10,9 +10,7 @@ use crate::support::Kind;
 ///
 /// - a head that hyper has taken a length out of, and is longer than it seems;
 /// - the end of chunks that came in one go with the beginning of what is behind
-///   them, so that nobody knows where that begins;
-/// - trailers that came in one go with the head: they may as well be the end of
-///   a head that is longer than it seems.
+///   them, so that nobody knows where that begins.
 ///
 /// There Idle may be reported while a task that outlives the answer has the
 /// body, and when the next head has begun. It has to be Idle or ended once the
@@ -25,7 +23,6 @@ pub fn miscounted<'a>(
 ) -> bool {
     let counted = |exchange: &&Exchange| match exchange.request.framing {
         Framing::LengthTwice | Framing::LengthAndChunked => false,
-        Framing::ChunkedTrailers if exchange.pieces == 0 => false,
         Framing::Chunked | Framing::ChunkedTrailers => exchange.next == Next::After,
         _ => true,
     };
