@@ -33,7 +33,7 @@ const SCRIPTS: &[Script] = &[
         paths: &["/huge-head", "/trailers"],
         window: 65_535,
         step: 0,
-        splits: 60,
+        splits: 30,
     },
     Script {
         name: "tiny windows",
@@ -42,7 +42,7 @@ const SCRIPTS: &[Script] = &[
         step: 2,
         splits: 150,
     },
-    Script { name: "big", paths: &["/60k", "/60k"], window: 9_000, step: 9_000, splits: 60 },
+    Script { name: "big", paths: &["/60k", "/"], window: 9_000, step: 9_000, splits: 12 },
 ];
 
 impl Script {
@@ -126,12 +126,12 @@ async fn drain(kind: Kind, script: &Script, shape: Shape, split: usize, all: boo
     assert!(peer.connections.is_empty(), "{what}");
 }
 
-async fn drain_everywhere(kind: Kind, most: usize) {
+/// Tries one of so many places.
+async fn drain_everywhere(kind: Kind, one_of: usize) {
     let mut random = fastrand::Rng::with_seed(kind as u64);
     for script in SCRIPTS {
         let length = script.length(kind).await;
-        let most = script.splits.min(most);
-        for split in splits(&mut random, length, most) {
+        for split in splits(&mut random, length, script.splits.div_ceil(one_of)) {
             let shape = Shape::random(&mut random);
             drain(kind, script, shape, split, random.bool()).await;
         }
@@ -140,7 +140,7 @@ async fn drain_everywhere(kind: Kind, most: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_at_every_byte() {
-    drain_everywhere(Kind::Tower, ALL).await;
+    drain_everywhere(Kind::Tower, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
