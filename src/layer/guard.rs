@@ -7,7 +7,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::head::{RequestHead, ends_connection, say_close};
 use crate::Conn;
-use crate::conn::{ExchangeId, RequestLength};
+use crate::conn::{ExchangeId, Place, RequestLength};
 use crate::tracker;
 
 /// In a request's extensions: a layer tracks this request, and those further
@@ -51,14 +51,13 @@ impl ResponseGuard {
         &self.conn
     }
 
-    /// A request has reached the layer, which has `found` its connection there
-    /// or was made for it. `None` if its end need not be
-    /// recorded: HTTP/2 is followed on the wire, and another layer may track the
-    /// request already.
-    pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>, found: bool) -> Option<Self> {
+    /// A request has reached the layer. `None` if its end need not be recorded:
+    /// HTTP/2 is followed on the wire, and another layer may track the request
+    /// already.
+    pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>, place: Place) -> Option<Self> {
         let version = request.version();
         if version == Version::HTTP_2 {
-            conn.count_http2_request(found);
+            conn.count_http2_request(place);
             return None;
         }
         let head = RequestHead::of(request);
