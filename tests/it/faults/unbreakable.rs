@@ -1,6 +1,5 @@
 //! Whatever a program does to a connection, and in whatever runtime.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -292,7 +291,9 @@ async fn a_body_held_over_65536_requests() {
                 "/detach" => drop(tokio::spawn(axum::body::to_bytes(request.into_body(), 10))),
                 _ => {}
             }
-            std::future::ready(Ok::<_, Infallible>(http::Response::new(Body::empty())))
+            std::future::ready(Ok::<_, std::convert::Infallible>(
+                http::Response::new(Body::empty()),
+            ))
         }
     });
     let app = axum::Router::new().fallback_service(app);
