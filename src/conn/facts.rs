@@ -21,6 +21,18 @@ pub(crate) struct ExchangeId {
     number: u64,
 }
 
+/// Where a layer is, as far as it is known: how sure it is that each request
+/// comes by it, and first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// It has found its connection in the request.
+    Found = 1,
+    /// It was made for its connection.
+    Made = 2,
+    /// It is outside of all others.
+    Outermost = 3,
+}
+
 impl Conn {
     #[inline]
     pub(crate) fn tracker(&self) -> Tracker {
@@ -129,18 +141,19 @@ impl Conn {
         Some(ExchangeId { exchange, number: self.count_request() })
     }
 
-    /// An HTTP/2 request reached a layer, which was made for this connection or
-    /// has found it in the request. Of several layers around a request, one
-    /// counts it.
+    /// An HTTP/2 request reached a layer. Of several layers around a request, one
+    /// counts it; returns whether it is this one.
     #[inline]
-    pub(crate) fn count_http2_request(&self, found: bool) {
-        let counted = self.0.counted.load(Ordering::Relaxed);
-        if !found && !counted {
-            self.0.counted.store(true, Ordering::Relaxed);
+    pub(crate) fn count_http2_request(&self, place: Place) -> bool {
+        let counts = self.0.counting.load(Ordering::Relaxed);
+        let place = place as u8;
+        if counts < place {
+            self.0.counting.store(place, Ordering::Relaxed);
         }
-        if !found || !counted {
+        if counts <= place {
             self.count_request();
         }
+        counts <= place
     }
 
     /// A request reached the layer.

@@ -20,7 +20,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 pub(crate) use self::ending::IDLE_GRACE;
-pub(crate) use self::facts::ExchangeId;
+pub(crate) use self::facts::{ExchangeId, Place};
 pub use self::id::ConnId;
 use self::request_end::AtomicRequestEnd;
 pub(crate) use self::request_end::{BytesRead, RequestLength};
@@ -29,7 +29,7 @@ pub(crate) use self::socket::Socket;
 use self::state_since::AtomicStateSince;
 use self::values::Values;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::tracker::Tracker;
 use crate::{Address, ConnState, Protocol};
 
@@ -75,8 +75,8 @@ struct Inner {
     /// The state last reported, and since when.
     state: AtomicStateSince,
     requests: AtomicU64,
-    /// A layer that was made for this connection counts its HTTP/2 requests.
-    counted: AtomicBool,
+    /// The [`Place`] of the layer that counts HTTP/2 requests.
+    counting: AtomicU8,
     /// How many requests do not count as use.
     discounted: AtomicU64,
     accepted_at: Instant,
@@ -141,7 +141,7 @@ impl Conn {
             tracker: AtomicU64::new(tracker.to_u64()),
             state: AtomicStateSince::new(),
             requests: AtomicU64::new(0),
-            counted: AtomicBool::new(false),
+            counting: AtomicU8::new(0),
             discounted: AtomicU64::new(0),
             accepted_at: now(),
             settings,

@@ -8,7 +8,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::head::{RequestHead, ends_connection, say_close};
 use crate::Conn;
-use crate::conn::{ExchangeId, RequestLength};
+use crate::conn::{ExchangeId, Place, RequestLength};
 use crate::tracker;
 
 /// In a request's extensions: a layer tracks this request, and those further
@@ -52,31 +52,34 @@ impl ResponseGuard {
         &self.conn
     }
 
-    /// A request has reached the layer, which has `found` its connection there
-    /// or was made for it. `None` if its end need not be
-    /// recorded: HTTP/2 is followed on the wire, and another layer may track the
-    /// request already.
+    /// A request has reached the layer. `None` if its end need not be recorded:
+    /// HTTP/2 is followed on the wire, and another layer may track the request
+    /// already.
     pub(crate) fn begin<B: Body>(
         conn: &Conn,
         request: &mut Request<B>,
-        found: bool,
+        place: Place,
     ) -> Option<Self> {
-        let guard = Self::record(conn, request, found);
-        if guard.is_some() || request.version() == Version::HTTP_2 {
-            conn.discount_by_head(request);
-        }
+        let guard = if request.version() == Version::HTTP_2 {
+            if conn.count_http2_request(place) {
+                conn.discount_by_head(request);
+            }
+            None
+        } else {
+            let guard = Self::begin_http1(conn, request);
+            if guard.is_some() {
+                conn.discount_by_head(request);
+            }
+            guard
+        };
         if conn.settings().conn_in_requests {
             request.extensions_mut().insert(conn.clone());
         }
         guard
     }
 
-    fn record<B: Body>(conn: &Conn, request: &Request<B>, found: bool) -> Option<Self> {
+    fn begin_http1<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
         let version = request.version();
-        if version == Version::HTTP_2 {
-            conn.count_http2_request(found);
-            return None;
-        }
         let head = RequestHead::of(request);
         let has_body = !request.body().is_end_stream();
         let length = RequestLength {

@@ -288,6 +288,10 @@ impl Tracker {
                     self.word.put(Flag::RequestBodyOpen, false);
                     if read_to_end {
                         self.word.put(Flag::BodyMaybeUnread, false);
+                    } else {
+                        // What is left of it is hyper's to drain, as if it had
+                        // never been followed.
+                        self.word.put(Flag::BodyNotFollowed, true);
                     }
                     return self.part_ended();
                 }

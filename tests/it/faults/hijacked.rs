@@ -200,7 +200,6 @@ mod unix_sockets {
     use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::net::{UnixListener, UnixStream};
-    use tokio::sync::oneshot;
 
     use crate::support::server::{handle_incoming, new_builder};
     use crate::support::start_watchdog;
@@ -265,7 +264,7 @@ mod unix_sockets {
         start_watchdog();
         let (path, listener) = Socket::new("tls");
         let mut listener = instrument_listener(listener, ());
-        let (send, served) = oneshot::channel();
+        let (send, served) = tokio::sync::oneshot::channel();
         let client = UnixStream::connect(&path.0).await.unwrap();
         let handshake = listener.accept_handshake().await.unwrap();
         tokio::spawn(async move {
