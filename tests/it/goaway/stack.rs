@@ -5,6 +5,7 @@ use std::io;
 use hyper_connstate::{Accept, Address, Conn, ConnState, Connections, instrument_listener};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+#[cfg(feature = "axum")]
 use crate::support::handler::handle;
 use crate::support::server::{handle_incoming, new_builder, serve_connection};
 use crate::support::{Kind, tls};
