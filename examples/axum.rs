@@ -1,4 +1,5 @@
-//! An axum router, served with one call, whose handlers know their connection.
+//! An axum router whose handlers know their connection, and a shutdown (Ctrl-C)
+//! that loses no request.
 //!
 //! ```console
 //! $ cargo run --example axum --features axum
@@ -8,6 +9,7 @@
 //! Another address than 127.0.0.1:8080 goes as the first argument.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -26,12 +28,17 @@ async fn main() -> std::io::Result<()> {
         println!("Client: {} - new state: {state}", conn.remote_addr());
     });
 
+    let drain = listener.connections().drain(Duration::from_secs(20));
+
     let app = Router::new().route("/", get(connection)).route("/address", get(address));
-    axum::serve(listener, app.into_make_service_with_conn_state()).await
+    let server = axum::serve(listener, app.into_make_service_with_conn_state());
+    let drained = drain.run(server, async { drop(tokio::signal::ctrl_c().await) }).await?;
+    println!("{drained}");
+    Ok(())
 }
 
 /// Tells the client about its connection.
-async fn connection(ConnectInfo(conn): ConnectInfo<Conn>) -> String {
+async fn connection(conn: Conn) -> String {
     format!(
         "request {} of connection {}, which is {} and speaks {}\n",
         conn.requests(),

@@ -5,7 +5,10 @@
 //! $ cargo run --example exit_when_idle -- 127.0.0.1:8080 5
 //! ```
 //!
-//! The arguments are the address and the seconds to wait (10 if left out).
+//! The arguments are the address and the seconds to wait (10 if left out). A
+//! health check at `/healthz` does not keep it alive, nor does a client that
+//! only keeps its connection open; a request that comes in the last moment is
+//! answered.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,16 +24,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let addr = args.next().unwrap_or("127.0.0.1:8080".to_owned());
     let wait = Duration::from_secs(args.next().map_or(Ok(10), |seconds| seconds.parse())?);
 
-    let listener = TcpListener::bind(addr).await?;
+    let listener = instrument_listener(TcpListener::bind(addr).await?, ())
+        .discount_requests(|_, uri, _| uri.path() == "/healthz");
     eprintln!("listening on http://{}", listener.local_addr()?);
 
-    // Connections that are kept open without a request do not count as use.
-    let listener = instrument_listener(listener, ());
     let connections = listener.connections();
     let unused = async move { connections.idle_for(wait).await };
-
-    let service = tower::service_fn(hello);
-    let drained = serve(listener, service).with_graceful_shutdown(unused).await?;
+    let drained = serve(listener, tower::service_fn(hello)).with_graceful_shutdown(unused).await?;
     println!("nobody was here for {wait:?}: {drained}");
     Ok(())
 }

@@ -16,7 +16,6 @@ use hyper_connstate::{Conn, ConnState, ConnStateLayer, instrument_listener};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
-use tower::Layer;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {

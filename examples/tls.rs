@@ -25,7 +25,6 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tower::Layer;
 
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 

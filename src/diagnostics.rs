@@ -2,7 +2,7 @@
 
 #![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 
-use crate::{Conn, ConnState};
+use crate::Conn;
 
 #[cfg(feature = "tracing")]
 macro_rules! once {
@@ -50,12 +50,12 @@ pub(crate) fn conn_missing() {
 }
 
 /// A hook panicked; the panic goes no further.
-pub(crate) fn hook_panicked(conn: &Conn, state: ConnState) {
+pub(crate) fn hook_panicked(conn: &Conn, report: &dyn std::fmt::Display) {
     #[cfg(feature = "tracing")]
     tracing::error!(
         conn = conn.id().get(),
         remote_addr = %conn.remote_addr(),
-        %state,
+        %report,
         "a connection state hook panicked"
     );
 }

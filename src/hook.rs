@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::{Conn, ConnState, diagnostics};
+use crate::{CloseReason, Conn, ConnState, diagnostics};
 
 /// Told whenever a connection changes state; the counterpart of Go's
 /// `http.Server.ConnState` field.
@@ -58,9 +58,24 @@ use crate::{Conn, ConnState, diagnostics};
 /// # fn assert_hook(_: impl Hook) {}
 /// # assert_hook(hook);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connection state hook",
+    note = "a closure is one if it says the types of its parameters: \
+            `|conn: &Conn, state: ConnState| …`, and if it is `Fn`, `Send`, `Sync` and `'static`",
+    note = "for no hook at all, pass `()`"
+)]
 pub trait Hook: Send + Sync + 'static {
     /// `conn` is now in `state`.
     fn on_state(&self, conn: &Conn, state: ConnState);
+
+    /// The stream of `conn` is really gone, for this reason: once for every
+    /// connection, after its terminal state. For a connection that was
+    /// hijacked that is when its new owner has dropped the stream, for others
+    /// right after [`Closed`](ConnState::Closed). Does nothing unless it is
+    /// implemented.
+    fn on_end(&self, conn: &Conn, reason: CloseReason) {
+        let _ = (conn, reason);
+    }
 }
 
 impl<F> Hook for F
@@ -76,12 +91,22 @@ impl<H: Hook + ?Sized> Hook for Arc<H> {
     fn on_state(&self, conn: &Conn, state: ConnState) {
         (**self).on_state(conn, state);
     }
+
+    fn on_end(&self, conn: &Conn, reason: CloseReason) {
+        (**self).on_end(conn, reason);
+    }
 }
 
 impl<H: Hook> Hook for Option<H> {
     fn on_state(&self, conn: &Conn, state: ConnState) {
         if let Some(hook) = self {
             hook.on_state(conn, state);
+        }
+    }
+
+    fn on_end(&self, conn: &Conn, reason: CloseReason) {
+        if let Some(hook) = self {
+            hook.on_end(conn, reason);
         }
     }
 }
@@ -99,7 +124,13 @@ macro_rules! tuple_hooks {
             fn on_state(&self, conn: &Conn, state: ConnState) {
                 let ($($name,)+) = self;
                 // A panic of one hook does not keep the state from the others.
-                $(call_hook($name, conn, state);)+
+                $(report_state($name, conn, state);)+
+            }
+
+            #[allow(non_snake_case)]
+            fn on_end(&self, conn: &Conn, reason: CloseReason) {
+                let ($($name,)+) = self;
+                $(report_end($name, conn, reason);)+
             }
         }
     };
@@ -112,15 +143,25 @@ tuple_hooks!(A, B, C, D);
 tuple_hooks!(A, B, C, D, E);
 tuple_hooks!(A, B, C, D, E, F);
 
+/// Tells a hook of a state.
+pub(crate) fn report_state<H: Hook + ?Sized>(hook: &H, conn: &Conn, state: ConnState) {
+    call(|| hook.on_state(conn, state), || diagnostics::hook_panicked(conn, &state));
+}
+
+/// Tells a hook that a connection is gone.
+pub(crate) fn report_end<H: Hook + ?Sized>(hook: &H, conn: &Conn, reason: CloseReason) {
+    call(|| hook.on_end(conn, reason), || diagnostics::hook_panicked(conn, &reason));
+}
+
 /// Calls a hook and keeps its panic from going on into the connection's task,
 /// where it would take the connection down, or into a drop while another panic
 /// unwinds, where it would abort the process.
-pub(crate) fn call_hook<H: Hook + ?Sized>(hook: &H, conn: &Conn, state: ConnState) {
+fn call(hook: impl FnOnce(), panicked: impl FnOnce()) {
     // A hook that panicked is called again for the next state; what it left
     // half done is its own business, as in any server that survives a panic.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook.on_state(conn, state))) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(hook)) {
         // A subscriber to `tracing` may panic, and a payload's own drop.
-        contain(|| diagnostics::hook_panicked(conn, state));
+        contain(panicked);
         contain(|| drop(panic));
     }
 }

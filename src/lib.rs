@@ -22,7 +22,6 @@
 //! use hyper_util::server::conn::auto;
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //! use tokio::net::{TcpListener, TcpStream};
-//! use tower_layer::Layer;
 //!
 //! async fn hello(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
 //!     Ok(Response::new("Hello, World!\n".to_owned()))
@@ -73,7 +72,7 @@
 //! | [`New`](ConnState::New) | the socket has been accepted, before anyone else gets it |
 //! | [`Active`](ConnState::Active) | HTTP/1: the first byte of a request has been read. HTTP/2: the client's preface has been read (then Idle at once), and whenever the number of open streams goes from zero to one |
 //! | [`Idle`](ConnState::Idle) | every request begun has been answered in full, the answer's bytes are in the socket, and the connection is kept for another |
-//! | [`Hijacked`](ConnState::Hijacked) | the stream has passed to someone else, after an upgrade or a CONNECT over HTTP/1 |
+//! | [`Hijacked`](ConnState::Hijacked) | the answer that hands the stream over is in the socket: a 101 to an upgrade, a 2xx to CONNECT over HTTP/1. What becomes of the stream is its new owner's affair |
 //! | [`Closed`](ConnState::Closed) | the connection is over and its socket closed |
 //!
 //! Always true:
@@ -132,31 +131,39 @@
 //!
 //! # What to do with it
 //!
-//! - [`Conn::close`] ends a connection, from the hook or anywhere; from the
-//!   Idle hook it never cuts an answer short. [`Conn::closed`] waits for the
-//!   end, of hijacked connections too, and [`Conn::close_reason`] tells why it
-//!   came.
+//! - [`Conn::drain`] ends a connection so that its client loses no request:
+//!   HTTP/1 answers say `Connection: close`, HTTP/2 clients get a GOAWAY, and
+//!   what is under way is served. [`Conn::close`] ends it now; from the Idle
+//!   hook it never cuts an answer short.
+//! - [`Conn::closed`] waits for the end, of hijacked connections too, and
+//!   [`Conn::close_reason`] says why it came.
 //! - [`Connections`], from
 //!   [`InstrumentedListener::connections`], counts and lists what is there,
-//!   and [drains](Connections::drain) it for a shutdown.
+//!   and [drains](Connections::drain) all of it for a shutdown, within a time:
+//!   in one line under `axum::serve` ([`Drain::run`]).
 //! - [`Conn::insert`] and [`Conn::get`] keep values of your own with a
 //!   connection.
 //!
 //! # What it can't see, and why
 //!
-//! - **HTTP/1 without the layer is never idle.** Where a response ends is
-//!   cheap to know only where its body is, and so the layer tells. (HTTP/2 is
-//!   followed on the wire, and needs no layer but for
-//!   [`Conn::requests`].) With the feature `tracing` this is warned of.
-//! - **The layer speaks of what it sees**, so it belongs outermost: see
-//!   [`ConnStateLayer`].
-//! - **A request body that outlives its response** keeps hyper busy, but can
-//!   be followed only where the crate can wrap it, which is in axum with
-//!   `into_make_service_with_conn_state`. Elsewhere the connection may be
-//!   reported as idle while a task of the handler's still reads the request.
+//! - **HTTP/1 without the layer is never idle.** Only the response body knows
+//!   when it ends; the layer watches it. (HTTP/2 is followed on the wire, and
+//!   needs the layer only for [`Conn::requests`].) The feature `tracing` logs a
+//!   warning.
+//! - **Make the layer the outermost one**; it can't see what middleware outside
+//!   it does: see [`ConnStateLayer`].
+//! - **A request body that outlives its response** keeps hyper busy. In axum
+//!   with `into_make_service_with_conn_state` the body is watched too.
+//!   Elsewhere its bytes are counted: exactly where it has a `Content-Length`.
+//!   Of a chunked one the end is taken to be where a read ends in an empty
+//!   line; one with trailers that come late, or chunks that end so, may be
+//!   reported as idle too early.
 //! - **Answers that hyper holds back**: with hyper's `pipeline_flush(true)`
-//!   the answers to pipelined requests are flushed together, and Idle is
-//!   reported before they are out.
+//!   the answers to pipelined requests are flushed together, and they are one
+//!   Active and one Idle.
+//! - **TLS above the instrumented stream** hides everything: the connection
+//!   stays New until it is Closed, and the feature `tracing` logs a warning.
+//!   Instrument the stream that comes out of the handshake, as above.
 //! - **A graceful shutdown in the middle of a request** may be reported as
 //!   Idle and then Closed, as Go does, or as Closed alone.
 //!
@@ -188,7 +195,8 @@
 //! | `serve` (default) | [`serve`](https://docs.rs/hyper-connstate/latest/hyper_connstate/fn.serve.html), and with it hyper-util |
 //! | `tls` | TLS for `serve`, with tokio-rustls 0.26 |
 //! | `axum` | the integration with axum 0.8 |
-//! | `tracing` | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
+//! | `serde` | `Serialize` for snapshots, counts and what is in them |
+//! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
 //!
 //! [hyper]: https://docs.rs/hyper/1
 
@@ -213,11 +221,20 @@ mod layer;
 mod listener;
 #[cfg(all(test, loom_models))]
 mod models;
+#[cfg(feature = "serde")]
+mod serialize;
 #[cfg(feature = "serve")]
 mod serve;
 mod state;
 mod sync;
 mod tracker;
+
+#[cfg(feature = "serve")]
+#[doc(no_inline)]
+pub use hyper_util;
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use tokio_rustls;
 
 pub use address::Address;
 pub use close_reason::CloseReason;
@@ -237,7 +254,9 @@ pub use listener::{Accept, InstrumentedListener, instrument_listener};
 pub use serve::Tls;
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
-pub use serve::{MakeConnService, NoTls, Serve, ServeWithShutdown, Transport, kind, serve};
+pub use serve::{
+    Inspect, MakeConnService, NoTls, Serve, ServeWithShutdown, Transport, kind, serve,
+};
 pub use state::{ConnState, Protocol};
 
 /// The README's examples.

@@ -13,7 +13,6 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::frames::*;
 use support::server::{handle_incoming, new_builder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tower_layer::Layer;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

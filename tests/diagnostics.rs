@@ -7,16 +7,22 @@
 mod support;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hyper_connstate::{Conn, ConnState};
-use support::{Kind, Recorder, Server};
+use hyper_connstate::{Conn, ConnState, ConnStateLayer};
+use support::{Kind, Peer, Recorder, Server};
+use tower::Service;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 /// Collects the events of this crate.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<(Level, String)>>>);
+struct Log {
+    events: Arc<Mutex<Vec<(Level, String)>>>,
+    /// Whether it panics at the next event.
+    panics: Arc<AtomicBool>,
+}
 
 struct Message<'a>(&'a mut String);
 
@@ -40,7 +46,8 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut message = String::new();
         event.record(&mut Message(&mut message));
-        self.0.lock().unwrap().push((*event.metadata().level(), message));
+        self.events.lock().unwrap().push((*event.metadata().level(), message));
+        assert!(!self.panics.swap(false, Ordering::Relaxed), "a subscriber's panic (wanted)");
     }
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
@@ -48,7 +55,25 @@ impl Subscriber for Log {
 
 impl Log {
     fn take(&self) -> Vec<(Level, String)> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.events.lock().unwrap())
+    }
+}
+
+/// Loses every connection before it is accepted.
+#[cfg(feature = "serve")]
+struct Aborts;
+
+#[cfg(feature = "serve")]
+impl hyper_connstate::Accept for Aborts {
+    type Io = tokio::io::DuplexStream;
+    type Addr = hyper_connstate::Address;
+
+    async fn accept(&mut self) -> std::io::Result<(Self::Io, Self::Addr)> {
+        Err(std::io::ErrorKind::ConnectionAborted.into())
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        Ok(hyper_connstate::Address::Unknown)
     }
 }
 
@@ -106,13 +131,63 @@ async fn warnings() {
     let levels: Vec<_> = log.take().into_iter().map(|(level, _)| level).collect();
     assert_eq!(levels, [Level::ERROR]);
 
-    // A layer that cannot find its connection.
-    use tower::{Layer, Service};
+    // A stream below TLS: said once, and nothing else is said of it.
+    let server = support::raw::serve_with(async |io, conn| {
+        let Ok(tls) = support::tls::acceptor().accept(io).await else { return };
+        let service = hyper::service::service_fn(support::server::handle_incoming);
+        let service = ConnStateLayer::for_conn(&conn).layer(service);
+        let io = hyper_util::rt::TokioIo::new(tls);
+        let _ = support::server::new_builder().serve_connection(io, service).await;
+    })
+    .await;
+    for expected in [1, 0, 0] {
+        let tcp = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+        let client = tcp.local_addr().unwrap().to_string();
+        let stream = support::tls::connect(tcp, "http/1.1").await;
+        let mut peer = Peer::new(stream, client, Kind::Tower, server.recorder.clone());
+        peer.get("/").await;
+        peer.response().await;
+        peer.sees("new").await;
+        peer.close().await;
+        peer.sees("closed").await;
+        let events = log.take();
+        assert_eq!(events.len(), expected);
+        for (level, message) in events {
+            assert_eq!(level, Level::WARN);
+            assert!(message.contains("carries TLS"), "{message}");
+            assert!(message.contains("InstrumentedListener::accept_handshake"), "{message}");
+        }
+    }
+
+    // A listener that always says the same.
+    #[cfg(feature = "serve")]
+    {
+        let listener = hyper_connstate::instrument_listener(Aborts, ());
+        let service = tower::service_fn(support::server::handle_incoming);
+        let server = tokio::spawn(hyper_connstate::serve(listener, service).into_future());
+        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+        server.abort();
+        let events = log.take();
+        assert!((5..20).contains(&events.len()), "{}", events.len());
+        for (level, message) in events {
+            assert_eq!(level, Level::ERROR);
+            assert!(message.starts_with("accepting a connection failed"), "{message}");
+        }
+    }
+
+    // A layer that cannot find its connection; a subscriber that panics when
+    // it is told breaks no request after that.
     let service = tower::service_fn(support::handler::handle);
-    let mut service = hyper_connstate::ConnStateLayer::new().layer(service);
-    for expected in [1, 0] {
+    let service = ConnStateLayer::new().layer(service);
+    for expected in [1, 0, 0] {
         let request = http::Request::get("/").body(axum::body::Body::empty()).unwrap();
-        assert_eq!(service.call(request).await.unwrap().status(), 200);
+        log.panics.store(expected == 1, Ordering::Relaxed);
+        let mut service = service.clone();
+        let answer = tokio::spawn(async move { service.call(request).await }).await;
+        assert_eq!(answer.is_err(), expected == 1);
+        if let Ok(answer) = answer {
+            assert_eq!(answer.unwrap().status(), 200);
+        }
         let events = log.take();
         assert_eq!(events.len(), expected);
         for (level, message) in events {

@@ -14,7 +14,7 @@ use hyper_connstate::{
 };
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
-use tower::{Layer, service_fn};
+use tower::service_fn;
 
 use crate::support::stacks::{hello, spawn};
 

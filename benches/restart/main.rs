@@ -9,8 +9,8 @@
 //! cannot send twice; each that gets no complete answer is counted.
 //! `--scenarios restart,rotation`, `--servers`, `--clients go,node,hyper`,
 //! `--protocols h1,h2` and `--transports plain,tls` choose some; `--requests`
-//! says how many a client sends in each run, and `--runs` how many runs there
-//! are. `--workers`, `--think` (ms) and `--interval` (ms) change the load and
+//! says how many a client sends in each run, `--ours` how many times as many
+//! to this crate's servers, and `--runs` how many runs there are. `--workers`, `--think` (ms) and `--interval` (ms) change the load and
 //! the restarts. Kinds of failures go to standard error, with a message of
 //! each; with `--write` the tables go into BENCHMARKS.md.
 
@@ -124,7 +124,7 @@ impl Bench<'_> {
             addr: socket.local_addr()?,
             protocol,
             certificate: (transport == Transport::Tls).then(|| self.identity.certificate()),
-            requests: self.options.requests,
+            requests: self.options.requests_for(server),
             workers: self.options.workers,
             clients: self.options.workers.div_ceil(SHARE),
             think: self.options.think,

@@ -31,6 +31,8 @@ pub struct Options {
     pub transports: Vec<Transport>,
     /// For each server and client, in each run.
     pub requests: usize,
+    /// So many times as many for this crate's servers: a zero says the more.
+    pub ours: usize,
     pub runs: usize,
     pub workers: usize,
     pub think: Duration,
@@ -48,12 +50,20 @@ impl Default for Options {
             protocols: Protocol::ALL.to_vec(),
             transports: Transport::ALL.to_vec(),
             requests: 1000,
+            ours: 1,
             runs: 1,
             workers: 16,
             think: Duration::from_millis(8),
             interval: Duration::from_millis(200),
             write: false,
         }
+    }
+}
+
+impl Options {
+    /// How many requests a client sends to this server in each run.
+    pub fn requests_for(&self, server: Server) -> usize {
+        self.requests * if server.is_ours() { self.ours } else { 1 }
     }
 }
 
@@ -69,6 +79,7 @@ pub fn read() -> Result<Command, Box<dyn Error>> {
             Long("protocols") => options.protocols = some(&mut args)?,
             Long("transports") => options.transports = some(&mut args)?,
             Long("requests") => options.requests = number(&mut args, 100_000)?,
+            Long("ours") => options.ours = number(&mut args, 100)?,
             Long("runs") => options.runs = number(&mut args, 100)?,
             Long("workers") => options.workers = number(&mut args, 256)?,
             Long("think") => options.think = milliseconds(&mut args)?,

@@ -43,12 +43,17 @@ pub fn report(
     let others: Vec<_> =
         [go, node].into_iter().flatten().map(|version| format!("{version}, ")).collect();
     section.line(format!("{machine}; {}{}.\n", others.concat(), environment::versions()));
-    let Options { requests, runs, workers, .. } = options;
+    let Options { requests, ours, runs, workers, .. } = options;
     section.line(format!(
         "Each number is of {} POSTs: {runs} times {requests}, by {workers} workers that wait for up to {} ms before each.",
         runs * requests,
         options.think.as_millis(),
     ));
+    if *ours > 1 {
+        let requests = requests * ours;
+        let all = runs * requests;
+        section.line(format!("For this crate's servers it is of {all}: {runs} times {requests}."));
+    }
     for scenario in &options.scenarios {
         section.line(format!("\n### {}\n", scenario.name()));
         section.line(match scenario {
@@ -87,19 +92,26 @@ fn table(
     for server in &options.servers {
         let cells = columns.iter().map(|&(protocol, client)| {
             let cell = Cell { scenario, transport, server: *server, protocol, client };
-            results.get(&cell)
+            (server, results.get(&cell))
         });
         let cells: Vec<_> = cells.collect();
-        if cells.iter().any(Option::is_some) {
-            let numbers = cells.into_iter().map(|outcome| number(options, outcome));
+        if cells.iter().any(|(_, outcome)| outcome.is_some()) {
+            let numbers = cells
+                .into_iter()
+                .map(|(server, outcome)| number(runs_of(options, *server), outcome));
             section.row(&[server.name().to_owned()].into_iter().chain(numbers).collect::<Vec<_>>());
         }
     }
 }
 
+/// How many requests all runs have for this server.
+fn runs_of(options: &Options, server: Server) -> usize {
+    options.runs * options.requests_for(server)
+}
+
 /// How many failed, and in brackets how many were not sent; of how many, if it
 /// is not what the text says.
-fn number(options: &Options, outcome: Option<&Outcome>) -> String {
+fn number(expected: usize, outcome: Option<&Outcome>) -> String {
     let Some(outcome) = outcome else {
         return "–".to_owned();
     };
@@ -107,7 +119,7 @@ fn number(options: &Options, outcome: Option<&Outcome>) -> String {
     if outcome.unsent() > 0 {
         number.push_str(&format!(" ({})", outcome.unsent()));
     }
-    if outcome.total() != options.runs * options.requests {
+    if outcome.total() != expected {
         number.push_str(&format!(" of {}", outcome.total()));
     }
     number

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyper_connstate::axum::ConnStateServiceExt;
 use hyper_connstate::{Accept, Conn, ConnState, ConnStateLayer, instrument_listener};
 use tokio::net::TcpListener;
-use tower::{Layer, service_fn};
+use tower::service_fn;
 
 use crate::support::nodelay::NoDelay;
 use crate::support::stacks::{hello, router, spawn};
@@ -109,7 +109,7 @@ impl Server {
                     // bare loop does not have.
                     http.http1().header_read_timeout(None);
                 });
-                match serve.await? {}
+                serve.await
             }
             Self::BareAxum => axum::serve(listener, router()).await,
             Self::Axum => {

@@ -27,8 +27,30 @@ where
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        let closed = || io::Error::new(io::ErrorKind::NotConnected, "a drain has closed it");
-        self.try_get_ref().ok_or_else(closed)?.local_addr()
+        Self::local_addr(self)
+    }
+}
+
+/// Any listener that axum can serve, to be instrumented:
+/// `instrument_listener(AxumListener(listener), hook)`.
+///
+/// Not needed for tokio's listeners. axum's listeners retry their own errors.
+#[derive(Clone, Copy, Debug)]
+pub struct AxumListener<L>(pub L);
+
+impl<L> Accept for AxumListener<L>
+where
+    L: Listener<Addr: Into<Address>>,
+{
+    type Io = L::Io;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
+        Ok(self.0.accept().await)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.0.local_addr()
     }
 }
 

@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::provide_socket_addr;
 use crate::Conn;
+use crate::conn::Place;
 use crate::layer::body::ConnStateBody;
 use crate::layer::future::ConnStateFuture;
 use crate::layer::guard::{RequestBodyGuard, ResponseGuard, mark_tracked};
@@ -115,7 +116,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let guard = ResponseGuard::begin(&self.conn, &request, false);
+        let guard = ResponseGuard::begin(&self.conn, &mut request, Place::Outermost);
         self.provide(&mut request);
         if let Some(guard) = RequestBodyGuard::begin(&self.conn, &request) {
             request = request.map(|body| Body::new(RequestBody::new(body, Some(guard))));

@@ -6,7 +6,6 @@
 //! [`into_make_service_with_conn_state`](ConnStateServiceExt::into_make_service_with_conn_state):
 //!
 //! ```no_run
-//! use axum::extract::ConnectInfo;
 //! use axum::{Router, routing::get};
 //! use hyper_connstate::axum::ConnStateServiceExt;
 //! use hyper_connstate::{Conn, ConnState, instrument_listener};
@@ -23,14 +22,36 @@
 //! axum::serve(listener, app.into_make_service_with_conn_state()).await
 //! # }
 //!
-//! async fn hello(ConnectInfo(conn): ConnectInfo<Conn>) -> String {
+//! async fn hello(conn: Conn) -> String {
 //!     format!("request {} of connection {}\n", conn.requests(), conn.id())
 //! }
 //! ```
 //!
+//! # Shutting down
+//!
+//! Not with axum's `with_graceful_shutdown`, which closes idle connections at
+//! once and so loses the requests that are on their way to them, but with
+//! [`Drain::run`](crate::Drain::run):
+//!
+//! ```no_run
+//! # use hyper_connstate::axum::ConnStateServiceExt;
+//! # use std::time::Duration;
+//! # async fn example(
+//! #     listener: hyper_connstate::InstrumentedListener<tokio::net::TcpListener>,
+//! #     app: axum::Router,
+//! # ) -> std::io::Result<()> {
+//! let drain = listener.connections().drain(Duration::from_secs(20));
+//! let server = axum::serve(listener, app.into_make_service_with_conn_state());
+//! let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
+//! let drained = drain.run(server, ctrl_c).await?;
+//! println!("{drained}");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What handlers can extract
 //!
-//! - `ConnectInfo<Conn>`: the connection.
+//! - [`Conn`]: the connection. Also as `ConnectInfo<Conn>`.
 //! - `ConnectInfo<SocketAddr>`: the client's address, as with a plain
 //!   `TcpListener`. axum alone does not give it for a listener of another
 //!   type; here handlers that extract it go on working.
@@ -42,10 +63,13 @@
 //! outermost layer. It is easier to get wrong: routes and fallbacks added
 //! after the layer are not behind it, and request bodies are not followed.
 
+mod extract;
 mod listener;
 mod make_service;
 
 pub use crate::layer::request_body::RequestBody;
+pub use extract::ConnRejection;
+pub use listener::AxumListener;
 pub use make_service::{
     ConnStateServiceExt, IntoMakeServiceWithConnState, RouterFuture, RouterService,
 };

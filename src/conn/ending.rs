@@ -54,8 +54,12 @@ impl Conn {
         }
     }
 
-    /// Closes the connection if it is idle. Returns whether it was.
-    pub(crate) fn close_if_idle(&self) -> bool {
+    /// Closes the connection if it is Idle: [`close`](Self::close). Returns
+    /// whether it was.
+    ///
+    /// A request that begins at the same time is either served or was not seen;
+    /// it is never broken off.
+    pub fn close_if_idle(&self) -> bool {
         self.apply_and_wake(Fact::CloseIfIdle)
     }
 

@@ -9,7 +9,7 @@ use super::request_end::{BytesRead, RequestEnd, RequestLength};
 use super::{Conn, Side, now};
 use crate::ConnState;
 use crate::diagnostics;
-use crate::hook::call_hook;
+use crate::hook::{report_end, report_state};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::{Ordering, fence};
 use crate::tracker::{Closing, Effect, Exchange, Fact, Request, Response, Tracker};
@@ -19,6 +19,18 @@ use crate::tracker::{Closing, Effect, Exchange, Fact, Request, Response, Tracker
 pub(crate) struct ExchangeId {
     exchange: Exchange,
     number: u64,
+}
+
+/// Where a layer is, as far as it is known: how sure it is that each request
+/// comes by it, and first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// It has found its connection in the request.
+    Found = 1,
+    /// It was made for its connection.
+    Made = 2,
+    /// It is outside of all others.
+    Outermost = 3,
 }
 
 impl Conn {
@@ -51,14 +63,15 @@ impl Conn {
         }
     }
 
-    /// [`record`](Self::record) for what was read behind this many bytes.
+    /// [`record`](Self::record) for what was read behind what had been read
+    /// `before`.
     #[inline]
-    pub(crate) fn record_read(&self, fact: Fact, offset: u64) -> bool {
+    pub(crate) fn record_read(&self, fact: Fact, before: BytesRead) -> bool {
         match fact {
             Fact::Read => {
                 let effect = self.apply(fact);
                 if effect == Effect::FirstByte {
-                    self.0.request_end.begin(offset);
+                    self.0.request_end.begin_behind(before);
                 }
                 effect == Effect::Wake
             }
@@ -95,9 +108,10 @@ impl Conn {
         self.0.request_end.load()
     }
 
-    /// The request that was last begun has ended after so many bytes.
-    pub(crate) fn request_ends_at(&self, bytes: u64) {
-        self.0.request_end.begin(bytes);
+    /// So many bytes have been read, which end in an empty line: chunks end
+    /// with one.
+    pub(crate) fn read_empty_line(&self, read: BytesRead) {
+        self.0.request_end.read_empty_line(read);
     }
 
     /// Whether bytes have been read that belong to the next request already.
@@ -127,18 +141,19 @@ impl Conn {
         Some(ExchangeId { exchange, number: self.count_request() })
     }
 
-    /// An HTTP/2 request reached a layer, which was made for this connection or
-    /// has found it in the request. Of several layers around a request, one
-    /// counts it.
+    /// An HTTP/2 request reached a layer. Of several layers around a request, one
+    /// counts it; returns whether it is this one.
     #[inline]
-    pub(crate) fn count_http2_request(&self, found: bool) {
-        let counted = self.0.counted.load(Ordering::Relaxed);
-        if !found && !counted {
-            self.0.counted.store(true, Ordering::Relaxed);
+    pub(crate) fn count_http2_request(&self, place: Place) -> bool {
+        let counts = self.0.counting.load(Ordering::Relaxed);
+        let place = place as u8;
+        if counts < place {
+            self.0.counting.store(place, Ordering::Relaxed);
         }
-        if !found || !counted {
+        if counts <= place {
             self.count_request();
         }
+        counts <= place
     }
 
     /// A request reached the layer.
@@ -271,7 +286,7 @@ impl Conn {
             self.note_work(now);
         }
         self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
-        call_hook(&*self.0.hook, self, state);
+        report_state(&*self.0.settings.hook, self, state);
         if state == ConnState::Hijacked {
             self.0.changed.notify_waiters();
         }
@@ -307,12 +322,15 @@ impl Conn {
         }
         fence(Ordering::SeqCst);
         if let Some(observer) = self.0.observer.get() {
-            if self.state() == ConnState::Hijacked {
+            if self.state() == ConnState::Hijacked && !self.is_discounted() {
                 observer.had_work_until(now());
             }
             observer.removed(self);
         }
         self.0.changed.notify_waiters();
+        if let Some(reason) = self.close_reason() {
+            report_end(&*self.0.settings.hook, self, reason);
+        }
         // From here on nothing keeps the connection's tasks alive, nor the
         // values the connection. Last, because dropping them runs code that is
         // not ours.
@@ -327,6 +345,9 @@ impl Conn {
     #[cold]
     fn note_work(&self, now: Instant) {
         let Some(observer) = self.0.observer.get() else { return };
+        if self.is_discounted() {
+            return;
+        }
         match self.state_and_since() {
             (ConnState::Active, _) => observer.had_work_until(now),
             (ConnState::Idle, since) => observer.had_work_until(since),

@@ -1,6 +1,8 @@
 //! Numbers for connections.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that no other connection of this process has, counted from 1 in
@@ -18,6 +20,31 @@ impl ConnId {
     /// The number.
     pub const fn get(self) -> u64 {
         self.0
+    }
+}
+
+/// For a number from a log line or an address bar. There need not be such a
+/// connection.
+impl From<u64> for ConnId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// The inverse of [`Display`](fmt::Display).
+///
+/// ```
+/// use hyper_connstate::ConnId;
+///
+/// let id: ConnId = "17".parse().unwrap();
+/// assert_eq!(id.get(), 17);
+/// assert!("seventeen".parse::<ConnId>().is_err());
+/// ```
+impl FromStr for ConnId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(Self)
     }
 }
 

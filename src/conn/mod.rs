@@ -1,9 +1,11 @@
 //! The handle to one connection.
 
+mod counting;
 mod ending;
 mod facts;
 mod id;
 mod request_end;
+mod settings;
 mod socket;
 mod state_since;
 mod values;
@@ -18,16 +20,16 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 pub(crate) use self::ending::IDLE_GRACE;
-pub(crate) use self::facts::ExchangeId;
+pub(crate) use self::facts::{ExchangeId, Place};
 pub use self::id::ConnId;
 use self::request_end::AtomicRequestEnd;
 pub(crate) use self::request_end::{BytesRead, RequestLength};
+pub(crate) use self::settings::Settings;
 pub(crate) use self::socket::Socket;
 use self::state_since::AtomicStateSince;
 use self::values::Values;
-use crate::hook::Hook;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::tracker::Tracker;
 use crate::{Address, ConnState, Protocol};
 
@@ -35,7 +37,7 @@ use crate::{Address, ConnState, Protocol};
 ///
 /// Cheap to clone. Handles are given out by
 /// [`InstrumentedListener::accept`](crate::InstrumentedListener::accept), to
-/// every [`Hook`] call and, through the layer, to handlers; they stay valid
+/// every [`Hook`](crate::Hook) call and, through the layer, to handlers; they stay valid
 /// after the connection is gone and then say `Closed` or `Hijacked`.
 ///
 /// Two handles are equal if they are of the same connection.
@@ -73,12 +75,15 @@ struct Inner {
     /// The state last reported, and since when.
     state: AtomicStateSince,
     requests: AtomicU64,
-    /// A layer that was made for this connection counts its HTTP/2 requests.
-    counted: AtomicBool,
+    /// The [`Place`] of the layer that counts HTTP/2 requests.
+    counting: AtomicU8,
+    /// How many requests do not count as use.
+    discounted: AtomicU64,
     accepted_at: Instant,
-    hook: Arc<dyn Hook>,
+    settings: Arc<Settings>,
     id: ConnId,
     remote_addr: Address,
+    late_remote_addr: OnceLock<Address>,
     local_addr: Address,
     /// In HTTP/1: what the client has sent, and how much of it is requests.
     bytes_read: AtomicU64,
@@ -127,7 +132,7 @@ impl Conn {
     pub(crate) fn new(
         remote_addr: Address,
         local_addr: Address,
-        hook: Arc<dyn Hook>,
+        settings: Arc<Settings>,
         observer: Option<Arc<dyn ConnObserver>>,
     ) -> Self {
         let mut tracker = Tracker::new();
@@ -136,11 +141,13 @@ impl Conn {
             tracker: AtomicU64::new(tracker.to_u64()),
             state: AtomicStateSince::new(),
             requests: AtomicU64::new(0),
-            counted: AtomicBool::new(false),
+            counting: AtomicU8::new(0),
+            discounted: AtomicU64::new(0),
             accepted_at: now(),
-            hook,
+            settings,
             id: ConnId::next(),
             remote_addr,
+            late_remote_addr: OnceLock::new(),
             local_addr,
             bytes_read: AtomicU64::new(0),
             request_end: AtomicRequestEnd::new(),
@@ -178,6 +185,10 @@ impl Conn {
         true
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
     /// A number that no other connection of this process has.
     pub fn id(&self) -> ConnId {
         self.0.id
@@ -185,7 +196,14 @@ impl Conn {
 
     /// The client's address; prints as in Go, for example `127.0.0.1:39778`.
     pub fn remote_addr(&self) -> &Address {
-        &self.0.remote_addr
+        self.0.late_remote_addr.get().unwrap_or(&self.0.remote_addr)
+    }
+
+    /// Says who the client really is, where that is learnt after the connection
+    /// was accepted: from a load balancer's PROXY protocol header, say. Returns
+    /// `false`, and changes nothing, if it was said before.
+    pub fn set_remote_addr(&self, address: impl Into<Address>) -> bool {
+        self.0.late_remote_addr.set(address.into()).is_ok()
     }
 
     /// The address that the client connected to.
@@ -195,19 +213,25 @@ impl Conn {
 
     /// The state last reported. Inside a hook, the state being reported.
     pub fn state(&self) -> ConnState {
-        self.0.state.load().0
+        self.0.state.load().state
+    }
+
+    /// The state before: at [`Closed`](ConnState::Closed), what the connection
+    /// was doing when it ended. `None` while it is New.
+    pub fn previous_state(&self) -> Option<ConnState> {
+        self.0.state.load().previous
     }
 
     /// When the connection came into its [`state`](Self::state).
     pub fn state_since(&self) -> Instant {
-        self.0.accepted_at + self.0.state.load().1
+        self.0.accepted_at + self.0.state.load().since
     }
 
     /// [`state`](Self::state) and [`state_since`](Self::state_since), of the
     /// same report.
     pub(crate) fn state_and_since(&self) -> (ConnState, Instant) {
-        let (state, since) = self.0.state.load();
-        (state, self.0.accepted_at + since)
+        let reported = self.0.state.load();
+        (reported.state, self.0.accepted_at + reported.since)
     }
 
     /// The protocol, as far as the bytes have told.

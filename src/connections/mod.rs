@@ -90,6 +90,24 @@ impl Connections {
         })
     }
 
+    /// Resolves when there is no connection, hijacked ones included; at once if
+    /// there is none.
+    ///
+    /// New ones may come at any time: it says that there was a moment without.
+    /// Stop accepting first to have it last.
+    pub async fn wait_empty(&self) {
+        let mut gone = pin!(self.one_gone());
+        loop {
+            // Enlisted before the look, so that none is missed in between.
+            gone.as_mut().enable();
+            if self.is_empty() {
+                return;
+            }
+            gone.as_mut().await;
+            gone.set(self.one_gone());
+        }
+    }
+
     /// Closes the connections that are idle: [`Conn::close`]. Returns how many.
     pub fn close_idle(&self) -> usize {
         self.iter().filter(Conn::close_if_idle).count()
@@ -160,7 +178,6 @@ impl Connections {
     }
 
     /// Resolves when a connection is gone after this was called.
-    #[cfg(any(feature = "serve", feature = "axum"))]
     pub(crate) fn one_gone(&self) -> tokio::sync::futures::Notified<'_> {
         self.0.gone.notified()
     }
@@ -170,6 +187,16 @@ impl Connections {
         for index in 0..SHARDS {
             self.0.lock(index).values().for_each(&mut f);
         }
+    }
+}
+
+/// The connections, as [`Connections::iter`] gives them.
+impl IntoIterator for &Connections {
+    type Item = Conn;
+    type IntoIter = Box<dyn Iterator<Item = Conn> + Send>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
     }
 }
 

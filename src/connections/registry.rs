@@ -23,6 +23,8 @@ pub(super) type Shard = HashMap<ConnId, Conn>;
 pub(crate) struct Registry {
     shards: [Mutex<Shard>; SHARDS],
     pub(super) len: AtomicUsize,
+    /// How many connections have come.
+    accepted: AtomicU64,
     /// How many drains are under way.
     draining: AtomicUsize,
     /// How long they wait for the next request of a quiet connection, in
@@ -41,6 +43,7 @@ impl Default for Registry {
         Self {
             shards: Default::default(),
             len: AtomicUsize::new(0),
+            accepted: AtomicU64::new(0),
             draining: AtomicUsize::new(0),
             idle_grace: AtomicU64::new(0),
             drain_began: Notify::new(),
@@ -56,6 +59,7 @@ impl ConnObserver for Registry {
         let mut shard = self.shard(conn.id());
         shard.insert(conn.id(), conn.clone());
         self.len.fetch_add(1, Ordering::AcqRel);
+        self.accepted.fetch_add(1, Ordering::AcqRel);
         drop(shard);
         // Either this sees that draining has started, or the drain, which
         // looks at the connections after that, sees this one.
@@ -106,6 +110,10 @@ impl Registry {
 
     pub(super) fn drain_began(&self) -> Notified<'_> {
         self.drain_began.notified()
+    }
+
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Acquire)
     }
 
     pub(super) fn last_work(&self) -> Instant {

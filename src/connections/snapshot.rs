@@ -6,7 +6,7 @@ use super::Connections;
 use crate::conn::now;
 use crate::{Address, ConnId, ConnState, Protocol};
 
-/// How many connections are in which state: [`Connections::counts`].
+/// How many connections are in which state: [`Connections::counts`](crate::Connections::counts).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateCounts {
@@ -27,25 +27,25 @@ impl StateCounts {
     }
 }
 
-/// What a connection was doing at one moment: [`Connections::snapshot`].
+/// What a connection was doing at one moment: [`Connections::snapshot`](crate::Connections::snapshot).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnSnapshot {
-    /// [`Conn::id`].
+    /// [`Conn::id`](crate::Conn::id).
     pub id: ConnId,
-    /// [`Conn::remote_addr`].
+    /// [`Conn::remote_addr`](crate::Conn::remote_addr).
     pub remote_addr: Address,
-    /// [`Conn::local_addr`].
+    /// [`Conn::local_addr`](crate::Conn::local_addr).
     pub local_addr: Address,
-    /// [`Conn::state`].
+    /// [`Conn::state`](crate::Conn::state).
     pub state: ConnState,
-    /// [`Conn::accepted_at`].
+    /// [`Conn::accepted_at`](crate::Conn::accepted_at).
     pub accepted_at: Instant,
-    /// [`Conn::state_since`].
+    /// [`Conn::state_since`](crate::Conn::state_since).
     pub state_since: Instant,
-    /// [`Conn::protocol`].
+    /// [`Conn::protocol`](crate::Conn::protocol).
     pub protocol: Protocol,
-    /// [`Conn::requests`].
+    /// [`Conn::requests`](crate::Conn::requests).
     pub requests: u64,
 }
 

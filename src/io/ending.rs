@@ -131,8 +131,9 @@ impl Ending {
     /// The server has flushed bytes. Returns whether it has to be polled again,
     /// since the connection may be quiet from now on.
     pub(super) fn has_flushed(&mut self, sensor: &Sensor) -> bool {
-        if let Drain::Silence { since, .. } = &mut self.drain {
+        if let Drain::Silence { since, timer, .. } = &mut self.drain {
             *since = Instant::now();
+            return !timer.runs();
         }
         matches!(self.drain, Drain::Unseen | Drain::Told) && sensor.tracker().is_quiet()
     }
@@ -198,12 +199,16 @@ impl Ending {
                     ready!(timer.poll(cx));
                     let until = (*since + SILENCE).min(*drained_at + MOST_SILENCE);
                     let wait = until.saturating_duration_since(Instant::now());
-                    if !wait.is_zero() {
+                    if timer.runs() && !wait.is_zero() {
                         *timer = Timer::new(wait);
                     } else if let Some(gap) = sensor.gap().filter(|gap| gap.is_open()) {
                         // As a rule the highest that there can be.
                         self.goaway.push(gap.highest_stream);
                         self.drain = Drain::RoundTrip(Timer::new(ROUND_TRIP));
+                    } else if !timer.runs() {
+                        // Asked again when the bytes that are on their way are
+                        // out.
+                        return Poll::Pending;
                     } else {
                         // Bytes of the server's are on their way; it looks
                         // here again when they are out.

@@ -37,12 +37,12 @@ pub(super) struct Linger {
 }
 
 impl Linger {
-    /// `None` if too many linger already.
+    /// `None` if too many linger already, or where there is no timer.
     pub(super) fn begin() -> Option<Self> {
         let before = LINGERING.fetch_add(1, Ordering::Relaxed);
         // Made first, so that it is counted off in either case.
         let linger = Self { timer: Timer::new(LINGER), bytes_left: MOST_BYTES };
-        (before < MOST_CONNECTIONS).then_some(linger)
+        (before < MOST_CONNECTIONS && linger.timer.runs()).then_some(linger)
     }
 
     /// Whether the time is up.

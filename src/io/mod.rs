@@ -10,7 +10,6 @@ mod timer;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
@@ -19,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::ending::Ending;
 use self::sensor::Sensor;
 pub(crate) use self::timer::Timer;
-use crate::conn::{Side, Socket};
+use crate::conn::{Settings, Side, Socket};
 use crate::hook::Hook;
 use crate::tracker::Fact;
 use crate::{Address, Conn};
@@ -74,8 +73,8 @@ impl<T> ConnIo<T> {
         local_addr: impl Into<Address>,
         hook: impl Hook,
     ) -> Self {
-        let conn = Conn::new(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
-        Self::with_sensor(stream, Sensor::new(conn, true))
+        let conn = Conn::new(remote_addr.into(), local_addr.into(), Settings::new(hook), None);
+        Self::with_sensor(stream, Sensor::new(conn))
     }
 
     pub(crate) fn with_sensor(stream: T, sensor: Sensor) -> Self {

@@ -8,9 +8,6 @@ use crate::conn::{BytesRead, Side};
 use crate::tracker::wire::{Gap, Wire};
 use crate::tracker::{Closing, Demand, Fact, Tracker};
 
-/// What a chunked body ends with, and what a chunk seldom ends with.
-const EMPTY_LINE: &[u8; 4] = b"\r\n\r\n";
-
 /// Records with a connection what passes through its stream; decides nothing.
 pub(crate) struct Sensor {
     conn: Conn,
@@ -20,17 +17,21 @@ pub(crate) struct Sensor {
     /// What the program wanted when a waker last changed.
     demand: Demand,
     bytes_read: u64,
+    /// The last bytes that were read, the last one lowest.
+    tail: u64,
     lingers: bool,
 }
 
 impl Sensor {
-    pub(crate) fn new(conn: Conn, lingers: bool) -> Self {
+    pub(crate) fn new(conn: Conn) -> Self {
+        let lingers = conn.settings().lingering_close;
         Self {
             conn,
             wire: Wire::new(),
             wakers: [None, None],
             demand: Demand::default(),
             bytes_read: 0,
+            tail: 0,
             lingers,
         }
     }
@@ -127,19 +128,25 @@ impl Sensor {
     /// of what they say.
     #[inline]
     pub(crate) fn read(&mut self, bytes: &[u8], cx: &Context<'_>) -> bool {
-        let start = self.bytes_read;
+        let before = BytesRead::new(self.bytes_read, self.tail);
         self.bytes_read += bytes.len() as u64;
-        let empty_line = bytes.ends_with(EMPTY_LINE);
-        self.conn.set_bytes_read(BytesRead::new(self.bytes_read, empty_line));
+        self.tail = match bytes.last_chunk() {
+            Some(last) => u64::from_be_bytes(*last),
+            None => bytes.iter().fold(self.tail, |tail, byte| tail << 8 | u64::from(*byte)),
+        };
+        let read = BytesRead::new(self.bytes_read, self.tail);
+        self.conn.set_bytes_read(read);
+        let of_body = self.tracker().body_is_not_followed()
+            && self.conn.request_end().includes_what_follows(before.get());
+        if of_body && read.ends_in_empty_line() {
+            self.conn.read_empty_line(read);
+        }
         let wake = if !self.wire.needs_no_parsing() {
-            self.follow_read(bytes, start)
-        } else if self.reads_body() {
-            if empty_line {
-                self.conn.request_ends_at(self.bytes_read);
-            }
+            self.follow_read(bytes, before)
+        } else if of_body {
             self.conn.record(Fact::ReadBody)
         } else {
-            self.conn.record_read(Fact::Read, start)
+            self.conn.record_read(Fact::Read, before)
         };
         if wake {
             cx.waker().wake_by_ref();
@@ -151,18 +158,11 @@ impl Sensor {
         may
     }
 
-    fn follow_read(&mut self, bytes: &[u8], start: u64) -> bool {
+    fn follow_read(&mut self, bytes: &[u8], before: BytesRead) -> bool {
         let Self { conn, wire, .. } = self;
         let mut wake = false;
-        wire.read(bytes, |fact| wake |= conn.record_read(fact, start));
+        wire.read(bytes, |fact| wake |= conn.record_read(fact, before));
         wake
-    }
-
-    /// Whether what was just read belongs to the body of the last request, whose
-    /// end nobody will record.
-    #[inline]
-    fn reads_body(&self) -> bool {
-        self.tracker().body_is_not_followed() && self.conn.request_end().includes(self.bytes_read)
     }
 
     /// Whether all of the last request's body has been read, as far as can be

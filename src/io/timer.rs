@@ -21,6 +21,11 @@ impl Timer {
         Self(sleep.ok())
     }
 
+    /// Whether it takes any time.
+    pub(crate) fn runs(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
             Some(sleep) => sleep.as_mut().poll(cx),

@@ -1,13 +1,14 @@
 //! The guards that say when the parts of an HTTP/1 request are over: exactly
 //! once each, however they end.
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
 use super::head::{RequestHead, ends_connection, say_close};
 use crate::Conn;
-use crate::conn::{ExchangeId, RequestLength};
+use crate::conn::{ExchangeId, Place, RequestLength};
 use crate::tracker;
 
 /// In a request's extensions: a layer tracks this request, and those further
@@ -51,16 +52,34 @@ impl ResponseGuard {
         &self.conn
     }
 
-    /// A request has reached the layer, which has `found` its connection there
-    /// or was made for it. `None` if its end need not be
-    /// recorded: HTTP/2 is followed on the wire, and another layer may track the
-    /// request already.
-    pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>, found: bool) -> Option<Self> {
-        let version = request.version();
-        if version == Version::HTTP_2 {
-            conn.count_http2_request(found);
-            return None;
+    /// A request has reached the layer. `None` if its end need not be recorded:
+    /// HTTP/2 is followed on the wire, and another layer may track the request
+    /// already.
+    pub(crate) fn begin<B: Body>(
+        conn: &Conn,
+        request: &mut Request<B>,
+        place: Place,
+    ) -> Option<Self> {
+        let guard = if request.version() == Version::HTTP_2 {
+            if conn.count_http2_request(place) {
+                conn.discount_by_head(request);
+            }
+            None
+        } else {
+            let guard = Self::begin_http1(conn, request);
+            if guard.is_some() {
+                conn.discount_by_head(request);
+            }
+            guard
+        };
+        if conn.settings().conn_in_requests {
+            request.extensions_mut().insert(conn.clone());
         }
+        guard
+    }
+
+    fn begin_http1<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
+        let version = request.version();
         let head = RequestHead::of(request);
         let has_body = !request.body().is_end_stream();
         let length = RequestLength {
@@ -87,9 +106,12 @@ impl ResponseGuard {
             Upgradable::No => false,
             Upgradable::Upgrade => response.status() == StatusCode::SWITCHING_PROTOCOLS,
             Upgradable::Connect => {
-                // hyper hands over after a 101 to CONNECT as well.
-                let status = response.status();
-                status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS
+                let (status, headers) = (response.status(), response.headers());
+                // hyper refuses to send a 2xx that says what its body is, and
+                // hands over after a 101 to CONNECT as well.
+                let has_body =
+                    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+                status.is_success() && !has_body || status == StatusCode::SWITCHING_PROTOCOLS
             }
         };
         if self.conn.is_draining() && !upgraded && !response.status().is_informational() {

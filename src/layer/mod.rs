@@ -9,8 +9,6 @@ pub(crate) mod request_body;
 pub(crate) mod service;
 pub(crate) mod unwinding;
 
-use tower_layer::Layer;
-
 use self::service::ConnStateService;
 use crate::Conn;
 
@@ -43,7 +41,6 @@ use crate::Conn;
 /// use hyper_util::rt::{TokioExecutor, TokioIo};
 /// use hyper_util::server::conn::auto;
 /// use tokio::net::TcpListener;
-/// use tower_layer::Layer;
 ///
 /// # let hook = ();
 /// let mut listener = instrument_listener(TcpListener::bind("127.0.0.1:8080").await?, hook);
@@ -73,10 +70,10 @@ use crate::Conn;
 ///
 /// # Request bodies
 ///
-/// The layer follows the response. hyper keeps a connection busy until the
-/// request's body has been read too, so a handler that moves the request's
-/// body into a task which outlives the response can make this layer report
-/// `Idle` while that task still reads.
+/// The layer watches the response. hyper keeps a connection busy until the
+/// request's body has been read too. A handler may move that body into a task
+/// which outlives the response; then the bytes that the client sends are
+/// counted, which is exact where the request has a `Content-Length`.
 #[derive(Clone, Debug, Default)]
 pub struct ConnStateLayer {
     conn: Option<Conn>,
@@ -96,12 +93,18 @@ impl ConnStateLayer {
     pub fn for_conn(conn: &Conn) -> Self {
         Self { conn: Some(conn.clone()) }
     }
+
+    /// Wraps a service: as [`tower_layer::Layer::layer`], which need not be
+    /// imported.
+    pub fn layer<S>(&self, inner: S) -> ConnStateService<S> {
+        ConnStateService::new(inner, self.conn.clone())
+    }
 }
 
-impl<S> Layer<S> for ConnStateLayer {
+impl<S> tower_layer::Layer<S> for ConnStateLayer {
     type Service = ConnStateService<S>;
 
     fn layer(&self, inner: S) -> ConnStateService<S> {
-        ConnStateService::new(inner, self.conn.clone())
+        Self::layer(self, inner)
     }
 }

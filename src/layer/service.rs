@@ -7,6 +7,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::Conn;
+use crate::conn::Place;
 use crate::diagnostics;
 use crate::layer::body::ConnStateBody;
 use crate::layer::future::ConnStateFuture;
@@ -22,11 +23,18 @@ use crate::layer::unwinding::record_panic;
 pub struct ConnStateService<S> {
     inner: S,
     conn: Option<Conn>,
+    outermost: bool,
 }
 
 impl<S> ConnStateService<S> {
     pub(crate) fn new(inner: S, conn: Option<Conn>) -> Self {
-        Self { inner, conn }
+        Self { inner, conn, outermost: false }
+    }
+
+    /// Around all that serves this connection.
+    #[cfg(feature = "serve")]
+    pub(crate) fn outermost(inner: S, conn: Conn) -> Self {
+        Self { inner, conn: Some(conn), outermost: true }
     }
 
     /// The service inside.
@@ -50,7 +58,10 @@ impl<S> ConnStateService<S> {
             return None;
         }
         match &self.conn {
-            Some(conn) => ResponseGuard::begin(conn, request, false),
+            Some(conn) => {
+                let place = if self.outermost { Place::Outermost } else { Place::Made };
+                ResponseGuard::begin(conn, request, place)
+            }
             None => Self::begin_found(request),
         }
     }
@@ -64,7 +75,7 @@ impl<S> ConnStateService<S> {
         mark_tracked(request);
         #[cfg(feature = "axum")]
         crate::axum::provide_socket_addr(&conn, request);
-        ResponseGuard::begin(&conn, request, true)
+        ResponseGuard::begin(&conn, request, Place::Found)
     }
 }
 

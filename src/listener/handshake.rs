@@ -4,10 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
-use crate::conn::Side;
+use crate::conn::{Settings, Side};
 use crate::hook::Hook;
 use crate::io::ConnIo;
 use crate::io::Timer;
@@ -66,12 +65,12 @@ impl<T> Handshake<T> {
         local_addr: impl Into<Address>,
         hook: impl Hook,
     ) -> Self {
-        let conn = Conn::new(remote_addr.into(), local_addr.into(), Arc::new(hook), None);
-        Self::begin(stream, conn, true)
+        let conn = Conn::new(remote_addr.into(), local_addr.into(), Settings::new(hook), None);
+        Self::begin(stream, conn)
     }
 
-    pub(crate) fn begin(stream: T, conn: Conn, lingers: bool) -> Self {
-        let sensor = Sensor::new(conn, lingers);
+    pub(crate) fn begin(stream: T, conn: Conn) -> Self {
+        let sensor = Sensor::new(conn);
         sensor.record(Fact::HandshakeBegan);
         Self { stream, sensor }
     }

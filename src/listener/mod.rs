@@ -12,10 +12,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::{HeaderMap, Method, Uri};
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::conn::Settings;
 use crate::hook::Hook;
 use crate::io::ConnIo;
 use crate::{Address, Conn, Connections, Handshake};
@@ -48,9 +50,8 @@ use crate::{Address, Conn, Connections, Handshake};
 pub fn instrument_listener<L>(listener: L, hook: impl Hook) -> InstrumentedListener<L> {
     InstrumentedListener {
         listener: Some(listener),
-        hook: Arc::new(hook),
+        settings: Settings::new(hook),
         connections: Connections::new(),
-        lingers: true,
     }
 }
 
@@ -173,12 +174,21 @@ impl Accept for UnixListener {
 pub struct InstrumentedListener<L> {
     /// `None` when a drain has closed it.
     listener: Option<L>,
-    hook: Arc<dyn Hook>,
+    settings: Arc<Settings>,
     connections: Connections,
-    lingers: bool,
 }
 
 impl<L: Accept> InstrumentedListener<L> {
+    /// The address that is listened on.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not say, or a drain has closed the listener.
+    pub fn local_addr(&self) -> io::Result<L::Addr> {
+        let closed = || io::Error::new(io::ErrorKind::NotConnected, CLOSED);
+        self.listener.as_ref().ok_or_else(closed)?.local_addr()
+    }
+
     /// Waits for the next connection, and reports it as
     /// [`New`](crate::ConnState::New).
     ///
@@ -235,10 +245,10 @@ impl<L: Accept> InstrumentedListener<L> {
         let conn = Conn::new(
             remote_addr,
             local_addr,
-            self.hook.clone(),
+            self.settings.clone(),
             Some(self.connections.observer()),
         );
-        Handshake::begin(stream, conn, self.lingers)
+        Handshake::begin(stream, conn)
     }
 }
 
@@ -247,6 +257,24 @@ impl<L> InstrumentedListener<L> {
     /// doing, and how to close or drain them.
     pub fn connections(&self) -> Connections {
         self.connections.clone()
+    }
+
+    /// Has the connections of this listener kept in a registry that there is
+    /// already: that of another listener, to count and drain those of both
+    /// together.
+    ///
+    /// ```
+    /// # async fn example(a: tokio::net::TcpListener, b: tokio::net::TcpListener) {
+    /// use hyper_connstate::instrument_listener;
+    ///
+    /// let http = instrument_listener(a, ());
+    /// let https = instrument_listener(b, ()).with_connections(http.connections());
+    /// # drop(https);
+    /// # }
+    /// ```
+    pub fn with_connections(mut self, connections: Connections) -> Self {
+        self.connections = connections;
+        self
     }
 
     /// Whether clients that may still be sending are given time, half a second
@@ -259,7 +287,36 @@ impl<L> InstrumentedListener<L> {
     /// closed at first, and what still comes is read and thrown away: 16 MiB of
     /// each connection at most, and of 1,024 connections at once.
     pub fn lingering_close(mut self, on: bool) -> Self {
-        self.lingers = on;
+        Arc::make_mut(&mut self.settings).lingering_close = on;
+        self
+    }
+
+    /// Has each request carry its [`Conn`] in its extensions, for handlers that
+    /// find it with `request.extensions().get::<Conn>()` in any stack that has
+    /// the layer. Off unless it is turned on, because it allocates for each
+    /// request. (In axum handlers extract `Conn`, which needs none of this.)
+    pub fn conn_in_requests(mut self, on: bool) -> Self {
+        Arc::make_mut(&mut self.settings).conn_in_requests = on;
+        self
+    }
+
+    /// Requests for which `discount` says so by their head do not count as use,
+    /// for [`Connections::idle_for`]: health checks and metrics.
+    ///
+    /// ```
+    /// # async fn example(listener: tokio::net::TcpListener) {
+    /// use hyper_connstate::instrument_listener;
+    ///
+    /// let listener = instrument_listener(listener, ())
+    ///     .discount_requests(|_method, uri, _headers| uri.path() == "/healthz");
+    /// # drop(listener);
+    /// # }
+    /// ```
+    pub fn discount_requests(
+        mut self,
+        discount: impl Fn(&Method, &Uri, &HeaderMap) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Arc::make_mut(&mut self.settings).discount = Some(Arc::new(discount));
         self
     }
 
@@ -288,12 +345,6 @@ impl<L> InstrumentedListener<L> {
     /// If a drain has closed it: see [`accept`](Self::accept).
     pub fn into_inner(self) -> L {
         self.listener.expect(CLOSED)
-    }
-
-    /// The listener inside, unless a drain has closed it.
-    #[cfg(feature = "axum")]
-    pub(crate) fn try_get_ref(&self) -> Option<&L> {
-        self.listener.as_ref()
     }
 }
 

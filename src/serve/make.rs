@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 use tower_service::Service;
 
-use crate::{Conn, ConnStateLayer, ConnStateService};
+use crate::{Conn, ConnStateService};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -70,7 +70,7 @@ type TrackedService<S> = ConnStateService<TowerToHyperService<S>>;
 
 fn tracked<S>(conn: &Conn, service: S) -> TrackedService<S> {
     // Outside of everything, what waits for the service to be ready included.
-    tower_layer::Layer::layer(&ConnStateLayer::for_conn(conn), TowerToHyperService::new(service))
+    ConnStateService::outermost(TowerToHyperService::new(service), conn.clone())
 }
 
 impl<S, B> MakeConnService<kind::Service> for S

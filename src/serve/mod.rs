@@ -1,15 +1,20 @@
 //! The accept loop, ready-made.
 
 mod connection;
+mod limits;
 mod make;
+mod shutdown;
+mod sockets;
+#[cfg(feature = "tls")]
 mod tls;
+mod transport;
 
 pub use make::{MakeConnService, kind};
+pub use shutdown::ServeWithShutdown;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
-pub use tls::{NoTls, Transport};
+pub use transport::{Inspect, NoTls, Transport};
 
-use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
@@ -23,11 +28,8 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::connection::Server;
-use crate::{Accept, Drain, Drained, InstrumentedListener};
-
-/// How long a graceful shutdown takes at most, unless it is set: short of the
-/// 30 seconds after which Kubernetes kills.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+use self::sockets::SocketOptions;
+use crate::{Accept, Conn, InstrumentedListener};
 
 /// Serves the connections of a listener: an accept loop around hyper-util's
 /// [`auto::Builder`](Builder), for HTTP/1, HTTP/2, upgrades and extended
@@ -99,7 +101,14 @@ where
     // hyper's time-outs need one.
     http.http1().timer(TokioTimer::new());
     http.http2().timer(TokioTimer::new()).enable_connect_protocol();
-    Serve { listener, make: service, http, transport: NoTls::new(), kind: PhantomData }
+    Serve {
+        listener,
+        make: service,
+        http,
+        transport: NoTls::new(),
+        sockets: SocketOptions::default(),
+        kind: PhantomData,
+    }
 }
 
 /// A server that runs when it is awaited; see [`serve`].
@@ -109,6 +118,7 @@ pub struct Serve<L, M, K, T = NoTls> {
     make: M,
     http: Builder<TokioExecutor>,
     transport: T,
+    sockets: SocketOptions,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -121,15 +131,69 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     /// seconds for a request's head, counted from the end of the answer before
     /// it: an HTTP/1 connection that is idle for longer is closed. Set
     /// `header_read_timeout` to have it otherwise.
+    ///
+    /// Until the protocol is known hyper-util has no limit of its own: a client
+    /// that says nothing, or half of HTTP/2's preface, is given 30 seconds here.
+    /// So is a make-service.
     pub fn http(mut self, configure: impl FnOnce(&mut Builder<TokioExecutor>)) -> Self {
         configure(&mut self.http);
         self
     }
 
-    /// Stops when `signal` resolves: stops accepting, and lets the connections
-    /// come to an end as [`Connections::drain`](crate::Connections::drain)
-    /// does, HTTP/2 ones told with GOAWAY. The result says what became of
-    /// them.
+    /// Looks at each stream before it speaks HTTP, after the TLS handshake: for
+    /// what only the stream knows of a client, to be kept with the connection.
+    ///
+    /// ```no_run
+    /// # async fn example(
+    /// #     listener: hyper_connstate::InstrumentedListener<tokio::net::TcpListener>,
+    /// #     acceptor: tokio_rustls::TlsAcceptor,
+    /// # ) -> std::io::Result<()> {
+    /// # let service = tower::service_fn(async |_: hyper::Request<hyper::body::Incoming>|
+    /// #     Ok::<_, std::convert::Infallible>(hyper::Response::new(String::new())));
+    /// #[derive(Clone)]
+    /// struct ServerName(Option<String>);
+    ///
+    /// hyper_connstate::serve(listener, service)
+    ///     .tls(acceptor)
+    ///     .inspect_stream(|conn, tls| {
+    ///         let name = tls.get_ref().1.server_name();
+    ///         conn.insert(ServerName(name.map(str::to_owned)));
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// It runs in the connection's task, and must not block.
+    pub fn inspect_stream<F>(self, inspect: F) -> Serve<L, M, K, Inspect<T, F>>
+    where
+        L: Accept,
+        T: Transport<L::Io>,
+        F: Fn(&Conn, &T::Io) + Send + Sync + 'static,
+    {
+        let Self { listener, make, http, transport, sockets, kind } = self;
+        Serve { listener, make, http, transport: Inspect::new(transport, inspect), sockets, kind }
+    }
+
+    /// Whether what is written goes out at once, in a small packet if need be
+    /// (`TCP_NODELAY`). On unless it is set, as in Go: an answer must not wait
+    /// for the client's acknowledgement of the one before.
+    pub fn tcp_nodelay(mut self, on: bool) -> Self {
+        self.sockets.nodelay = on;
+        self
+    }
+
+    /// How long a TCP connection is silent before the system asks whether its
+    /// client is still there, and between such questions (`SO_KEEPALIVE`). 15
+    /// seconds unless it is set, as in Go; never, with `None`.
+    pub fn tcp_keepalive(mut self, interval: Option<Duration>) -> Self {
+        self.sockets.keepalive = interval;
+        self
+    }
+
+    /// Stops when `signal` resolves: stops accepting, closes the listener, and
+    /// ends the connections so that no client loses a request, as
+    /// [`Connections::drain`](crate::Connections::drain) does. The result says
+    /// what became of them.
     ///
     /// It takes 20 seconds at most: see
     /// [`drain_timeout`](ServeWithShutdown::drain_timeout).
@@ -142,8 +206,7 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let drain = self.listener.connections().drain(DRAIN_TIMEOUT);
-        ServeWithShutdown { serve: self, signal, drain }
+        ServeWithShutdown::new(self, signal)
     }
 }
 
@@ -173,8 +236,8 @@ impl<L, M, K> Serve<L, M, K> {
     /// # }
     /// ```
     pub fn tls(self, acceptor: tokio_rustls::TlsAcceptor) -> Serve<L, M, K, Tls> {
-        let Self { listener, make, http, transport: _, kind } = self;
-        Serve { listener, make, http, transport: Tls::new(acceptor), kind }
+        let Self { listener, make, http, transport: _, sockets, kind } = self;
+        Serve { listener, make, http, transport: Tls::new(acceptor), sockets, kind }
     }
 }
 
@@ -210,6 +273,7 @@ where
                 accepted = crate::listener::accept_errors::accept(&mut self.listener) => accepted?,
             };
             let (stream, remote_addr) = accepted;
+            self.sockets.set(&stream);
             let handshake = self.listener.register(stream, remote_addr.into());
             let make = self.make.for_conn(handshake.conn());
             tokio::spawn(server.clone().run(handshake, make));
@@ -225,13 +289,13 @@ where
     K: 'static,
     T: Transport<L::Io>,
 {
-    type Output = io::Result<Infallible>;
+    type Output = io::Result<()>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async {
-            self.run(std::future::pending()).await?;
-            unreachable!("there is no signal")
+            // Without a signal it ends with an error only.
+            self.run(std::future::pending()).await.map(drop)
         })
     }
 }
@@ -239,74 +303,5 @@ where
 impl<L: fmt::Debug, M, K, T> fmt::Debug for Serve<L, M, K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serve").field("listener", &self.listener).finish_non_exhaustive()
-    }
-}
-
-/// A server that shuts down gracefully; see [`Serve::with_graceful_shutdown`].
-#[must_use = "a server does nothing unless awaited"]
-pub struct ServeWithShutdown<L, M, K, T, F> {
-    serve: Serve<L, M, K, T>,
-    signal: F,
-    drain: Drain,
-}
-
-impl<L, M, K, T, F> ServeWithShutdown<L, M, K, T, F> {
-    /// How long the connections may take to come to an end before they are
-    /// closed by force; 20 seconds unless it is set.
-    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.drain = self.drain.timeout(timeout);
-        self
-    }
-
-    /// How long a connection that is New or Idle waits for a request that may
-    /// be under way; see [`Drain::idle_grace`].
-    pub fn idle_grace(mut self, grace: Duration) -> Self {
-        self.drain = self.drain.idle_grace(grace);
-        self
-    }
-
-    /// Waits for hijacked connections too, until the time is up; see
-    /// [`Drain::wait_for_hijacked`].
-    pub fn wait_for_hijacked(mut self, wait: bool) -> Self {
-        self.drain = self.drain.wait_for_hijacked(wait);
-        self
-    }
-
-    /// Waits for hijacked connections too, and closes them when the time is up;
-    /// see [`Drain::force_hijacked`].
-    pub fn force_hijacked(mut self, force: bool) -> Self {
-        self.drain = self.drain.force_hijacked(force);
-        self
-    }
-}
-
-impl<L, M, K, T, F> IntoFuture for ServeWithShutdown<L, M, K, T, F>
-where
-    L: Accept<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> + Send + 'static,
-    L::Addr: Send,
-    M: MakeConnService<K>,
-    K: 'static,
-    T: Transport<L::Io>,
-    F: Future<Output = ()> + Send + 'static,
-{
-    type Output = io::Result<Drained>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        let Self { serve, signal, drain } = self;
-        Box::pin(async move {
-            let listener = serve.run(signal).await?;
-            drop(listener);
-            Ok(drain.await)
-        })
-    }
-}
-
-impl<L: fmt::Debug, M, K, T, F> fmt::Debug for ServeWithShutdown<L, M, K, T, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServeWithShutdown")
-            .field("serve", &self.serve)
-            .field("drain", &self.drain)
-            .finish_non_exhaustive()
     }
 }

@@ -132,7 +132,7 @@ pub(crate) enum Effect {
     None,
     /// Wake the connection's tasks.
     Wake,
-    /// The first byte of a request was read.
+    /// The first byte of a request was read, as far as can be told.
     FirstByte,
     /// The request is counted under this number; its end has to be recorded.
     /// Not given to a second layer around the same request.

@@ -3,28 +3,40 @@
 //! # When a connection becomes idle
 //!
 //! The hard question is whether hyper keeps a connection once an answer has
-//! been written, because hyper tells nobody. Two things are known of it:
+//! been written, because hyper does not say. Two things are known of it:
 //!
 //! 1. A connection that is not kept is shut down in the very poll that flushed
 //!    the answer, if the request's body had been read to its end by then.
 //!    If it had not, hyper makes one attempt to read what is left, and shuts
 //!    down in that poll where this is not enough.
-//! 2. hyper does not read again after an answer until its task is woken: it
-//!    has already been told, while the handler ran, that there is nothing to
-//!    read. Waiting for its next read would report Idle when the client's next
-//!    byte arrives, which is too late.
+//! 2. hyper does not read again after an answer until its task is woken: while
+//!    the handler ran it has already found that there is nothing to read.
+//!    Waiting for its next read would report Idle when the client's next byte
+//!    arrives, which is too late.
 //!
 //! So after the flush the task is woken once ([`Effect::Wake`]), and a read
 //! that is asked for after it shows that the connection has been kept
 //! ([`Stage::Answered`]), whatever that read finds, the end of the file
 //! included. Where the request's body may have been left unread that first read
-//! may be the attempt to drain it, and it takes one more. Where the connection's
-//! future is this crate's own (`serve`), the end of that very poll shows it
+//! may be the attempt to drain it, and it takes one more. Where `serve` polls
+//! the connection's future, the end of that very poll shows it
 //! ([`Fact::PollEnded`](super::Fact::PollEnded)), and no extra poll is needed.
 //!
 //! Once a connection has been kept, it is known that the server keeps
-//! connections, and for a plain request (no body, HTTP/1.1, no `Connection:
-//! close` on either side, no end of file) the flush alone is enough.
+//! connections, and for a plain exchange the flush alone is enough. Plain is
+//! what cannot end otherwise: HTTP/1.1 on both sides, no request body left
+//! unread, no `Transfer-Encoding` in the request (hyper ends a connection
+//! after one that also had a `Content-Length`), no `Expect` (what is flushed
+//! may be the 100), no `Connection: close`, nothing left to flush of the
+//! answer before, no end of file.
+//!
+//! # Bodies that nobody follows
+//!
+//! Where the request's body cannot be wrapped, a task of the handler's may read
+//! it after the answer is out. The shells count its bytes: while more of it is
+//! certain to come, they do not record that a read found nothing, and what is
+//! read of it is no first byte of a next request
+//! ([`Fact::ReadBody`](super::Fact::ReadBody)).
 
 use super::word::{Flag, Stage};
 use super::{Effect, Exchange, Reason, Request, Tracker};
@@ -42,10 +54,9 @@ impl Tracker {
             }
             // More of the request that was answered, as far as can be told.
             Stage::Answered if self.word.has(Flag::BodyMaybeUnread) => {}
-            Stage::Answered => {
-                self.next_request_began();
-                return Effect::FirstByte;
-            }
+            // The next request, but its beginning may have been in hyper's
+            // buffer.
+            Stage::Answered => self.next_request_began(),
             Stage::Serving => {}
         }
         Effect::None

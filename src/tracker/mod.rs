@@ -2,15 +2,51 @@
 //!
 //! Everything that decides lives in this folder, and nothing here does I/O,
 //! reads a clock or knows who calls it. The shells ([`crate::ConnIo`] and the
-//! tower layer) say what happened, as [`Fact`]s; [`Tracker::on`] answers with
-//! what is to be done at once, and says which state is to be reported; of those
-//! that come up during a report only the number is kept.
+//! tower layer) record what happened, as [`Fact`]s; [`Tracker::on`] answers
+//! with what has to be done at once, and says which state has to be reported.
+//! Of states that come up during a report only the number is kept.
+//!
+//! # The stages of an HTTP/1 connection
+//!
+//! The state says what is reported; the stage ([`word::Stage`]) says how far
+//! the request is that was last begun.
+//!
+//! ```text
+//!                 first byte: Active
+//!                 ┌──────┐
+//!                 ▼      │        the layer is called: Active
+//!           ┌─────────────────┐ ────────────────────────────▶ ┌─────────┐
+//!      New ▶│ BetweenRequests │                               │ Serving │◀─┐
+//!           └─────────────────┘ ◀──────────────────────────── └─────────┘  │
+//!             ▲       ▲         answer flushed, by a server      │    │    │
+//!             │       │         known to keep connections: Idle  │    └────┘
+//!             │       │         no next request: no Idle         │  next request,
+//!             │       │                                          │  answer not
+//!        kept:│       │ not kept: no Idle                        │  flushed
+//!        Idle │       │ (read end, write error, shutdown)        │
+//!             │       │                                          │
+//!           ┌──────────┐      answer flushed                     │
+//!           │ Answered │ ◀───────────────────────────────────────┤
+//!           └──────────┘                                         │
+//!             │    next request, or its first byte:              │
+//!             └─── Idle, Active ──▶ Serving                      │
+//!                                                                ▼
+//!                   answer that hands the stream over, flushed: Hijacked
+//! ```
+//!
+//! HTTP/2 has no stages: the number of open streams is all there is to it.
+//! Closed comes from any of them, when the stream is dropped.
+//!
+//! Every stage against every fact is in the table `grid.txt`, which a test
+//! compares with the rules.
+//!
+//! # Where what is
 //!
 //! - This file holds the states themselves, what ends a connection, and the
 //!   reports.
-//! - [`http1`] holds the rules for HTTP/1, whose requests are told by the layer
-//!   and whose bytes are told by the I/O.
-//! - [`fact`] lists what can happen, and [`Effect`] what the teller has to do.
+//! - [`http1`] holds the rules for HTTP/1, whose requests the layer records and
+//!   whose bytes the I/O.
+//! - [`fact`] lists what can happen, and [`Effect`] what has to be done at once.
 //! - [`word`] packs what is known of a connection into one word, which threads
 //!   share without a lock. So every rule is a function of that word alone.
 //! - [`wire`] finds out which protocol the bytes are, and makes facts of them.
@@ -47,7 +83,7 @@ pub(crate) struct Demand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tracker {
     word: Word,
-    /// What whoever told the last fact has to report.
+    /// What whoever recorded the last fact has to report.
     due: Option<ConnState>,
 }
 
@@ -207,7 +243,7 @@ impl Tracker {
                 return Effect::BelowTls;
             }
 
-            // HTTP/2 is told by its streams alone.
+            // In HTTP/2 only streams count.
             Fact::StreamsOpened if self.word.is_http2() => self.enter_active(),
             Fact::StreamsClosed if self.word.is_http2() => self.enter_idle(),
             Fact::HeaderBlock { open } if self.word.is_http2() => {
@@ -252,6 +288,10 @@ impl Tracker {
                     self.word.put(Flag::RequestBodyOpen, false);
                     if read_to_end {
                         self.word.put(Flag::BodyMaybeUnread, false);
+                    } else {
+                        // What is left of it is hyper's to drain, as if it had
+                        // never been followed.
+                        self.word.put(Flag::BodyNotFollowed, true);
                     }
                     return self.part_ended();
                 }

@@ -244,3 +244,17 @@ fn reports_pile_up() {
     tracker.finish_report(New);
     assert_eq!(reported(&mut tracker), [Active, Idle, Active, Idle, Active, Idle, Closed]);
 }
+
+/// For whoever wants to know how long it takes.
+#[test]
+fn a_header_block_that_has_begun_is_known() {
+    let mut tracker = Tracker::new();
+    let is_open = |tracker: &Tracker| tracker.word.has(Flag::HeaderBlockOpen);
+    for fact in [Fact::Read, Fact::Http2Began, Fact::HeaderBlock { open: true }] {
+        assert!(!is_open(&tracker));
+        let _ = tracker.on(fact);
+    }
+    assert!(is_open(&tracker) && tracker.is_quiet());
+    let _ = tracker.on(Fact::HeaderBlock { open: false });
+    assert!(!is_open(&tracker));
+}

@@ -11,7 +11,6 @@ use hyper_connstate::CloseReason::*;
 use hyper_connstate::{CloseReason, ConnStateLayer, Connections};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tower_layer::Layer;
 
 use crate::support::frames::*;
 use crate::support::handler::handle;

@@ -16,7 +16,6 @@ use hyper_connstate::{Address, Conn, ConnIo, ConnStateLayer, instrument_listener
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tower_layer::Layer;
 
 use crate::support::frames::*;
 use crate::support::raw::serve_with;

@@ -12,6 +12,8 @@ mod conformance;
 mod connections;
 mod drain;
 mod drops;
+mod face;
+mod faults;
 mod goaway;
 mod hello_example;
 mod hostile;

@@ -11,9 +11,12 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_connstate::{Accept, Address, Conn, Connections, instrument_listener, serve};
+use hyper_connstate::{
+    Accept, Address, CloseReason, Conn, ConnState, Connections, instrument_listener, serve,
+};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::support::frames::*;
 use crate::support::server::{handle_incoming, listen};
@@ -93,7 +96,7 @@ async fn a_make_service_that_fails() {
             async move {
                 match number {
                     0 => return Err(io::Error::other("no service (wanted)")),
-                    1 => tokio::time::sleep(Duration::from_secs(60)).await,
+                    1 => tokio::time::sleep(Duration::from_secs(20)).await,
                     _ => {}
                 }
                 Ok(tower::service_fn(handle_incoming))
@@ -112,11 +115,58 @@ async fn a_make_service_that_fails() {
     let mut lengths: Vec<_> = outcomes.iter().map(|(length, _)| *length).collect();
     lengths.sort_unstable();
     assert_eq!(lengths, [1, 2, 3]);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
     for (length, peer) in &outcomes {
         if *length == 1 {
             peer.sees("new active idle").await;
         }
+    }
+}
+
+/// One that hangs holds its connection for half a minute, whether the client
+/// waits or has gone.
+#[tokio::test(start_paused = true)]
+async fn a_make_service_that_hangs() {
+    for leaves in [false, true] {
+        let server = start(|listener| {
+            let make = tower::service_fn(|_: Conn| async {
+                std::future::pending::<()>().await;
+                Ok::<_, io::Error>(tower::service_fn(handle_incoming))
+            });
+            serve(listener, make).into_future()
+        });
+        let mut peer = server.connect().await;
+        let start = Instant::now();
+        if leaves {
+            peer.close().await;
+        } else {
+            peer.get("/").await;
+        }
+        settle().await;
+        let conn = peer.conn();
+        assert_eq!(conn.state(), ConnState::New);
+        conn.closed().await;
+        assert_eq!(start.elapsed().as_secs(), 30);
+        assert_eq!(conn.close_reason(), Some(CloseReason::TimedOut));
+        peer.sees("new closed").await;
+    }
+}
+
+/// A client that does not say which protocol it speaks has half a minute for
+/// it; hyper-util would give it all the time in the world.
+#[tokio::test(start_paused = true)]
+async fn a_protocol_that_stays_unknown() {
+    let server = Server::start(Kind::Serve).await;
+    for (bytes, states) in [("", ""), ("P", "active"), ("PRI * HTTP/2.0\r\n\r\nS", "active")] {
+        let mut peer = server.connect().await;
+        let start = Instant::now();
+        peer.send(bytes).await;
+        peer.sees(&format!("new {states}")).await;
+        let conn = peer.conn();
+        conn.closed().await;
+        assert_eq!(start.elapsed().as_secs(), 30);
+        assert_eq!(conn.close_reason(), Some(CloseReason::TimedOut));
+        peer.sees("closed").await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Upgrades and CONNECT over HTTP/1: the stream passes to someone else.
 
+use hyper_connstate::CloseReason;
+
 use crate::support::raw::{serve_without_shutdown, serve_without_upgrades};
 use crate::support::{Peer, everywhere};
 
@@ -10,6 +12,16 @@ async fn idle(peer: &mut Peer) {
     peer.get("/").await;
     peer.sees("active idle").await;
     peer.response().await;
+}
+
+/// The stream was handed over, and is gone.
+async fn dropped_unused(peer: &mut Peer) {
+    let conn = peer.conn();
+    conn.closed().await;
+    assert_eq!(conn.close_reason(), Some(CloseReason::ServerClosed), "{:?}", peer.kind);
+    assert_eq!(peer.rest().await, b"");
+    // Terminal: no Closed follows.
+    peer.sees("").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,8 +58,8 @@ async fn an_upgrade_that_nobody_takes() {
         idle(&mut peer).await;
         peer.send(format!("GET /upgrade-ignored HTTP/1.1\r\n{UPGRADE}")).await;
         assert!(peer.head().await.starts_with("HTTP/1.1 101"));
-        peer.sees("active closed").await;
-        assert_eq!(peer.rest().await, b"");
+        peer.sees("active hijacked").await;
+        dropped_unused(&mut peer).await;
     });
 }
 
@@ -98,12 +110,13 @@ async fn a_connect_that_nobody_takes() {
         peer.sees("new").await;
         peer.send("CONNECT nobody:443 HTTP/1.1\r\nhost: nobody:443\r\n\r\n").await;
         assert!(peer.head().await.starts_with("HTTP/1.1 200"));
-        peer.sees("active closed").await;
-        assert_eq!(peer.rest().await, b"");
+        peer.sees("active hijacked").await;
+        dropped_unused(&mut peer).await;
     });
 }
 
-/// Without upgrades hyper gives the stream to nobody.
+/// Without upgrades hyper gives the stream to nobody. What it has promised the
+/// client is the same.
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_where_hyper_was_not_told_to() {
     let server = serve_without_upgrades().await;
@@ -111,7 +124,8 @@ async fn an_upgrade_where_hyper_was_not_told_to() {
     idle(&mut peer).await;
     peer.send(format!("GET /upgrade HTTP/1.1\r\n{UPGRADE}")).await;
     assert!(peer.head().await.starts_with("HTTP/1.1 101"));
-    peer.sees("active closed").await;
+    peer.sees("active hijacked").await;
+    dropped_unused(&mut peer).await;
 }
 
 /// The old way: hyper is asked to leave the stream, and gives it back.

@@ -12,6 +12,8 @@
 
 #![allow(unreachable_pub)]
 
+// Only a part of it is used here.
+#[allow(unused)]
 #[path = "../it/support/mod.rs"]
 mod support;
 

@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower::{Layer, service_fn};
+use tower::service_fn;
 
 use super::handler::{echo, router};
 use super::setup::{Setup, TIMEOUT};
@@ -25,9 +25,9 @@ pub async fn serve(setup: Setup) -> io::Result<()> {
     let (listener, tls, terminated) = setup.split();
     let server = hyper_connstate::serve(instrument_listener(listener, hook), service_fn(echo));
     match tls {
-        None => server.with_graceful_shutdown(terminated).drain_deadline(TIMEOUT).await?,
+        None => server.with_graceful_shutdown(terminated).drain_timeout(TIMEOUT).await?,
         Some(tls) => {
-            server.tls(tls).with_graceful_shutdown(terminated).drain_deadline(TIMEOUT).await?
+            server.tls(tls).with_graceful_shutdown(terminated).drain_timeout(TIMEOUT).await?
         }
     };
     Ok(())
@@ -40,9 +40,9 @@ pub async fn serve_router(setup: Setup) -> io::Result<()> {
     let app = router().into_make_service_with_conn_state();
     let server = hyper_connstate::serve(instrument_listener(listener, hook), app);
     match tls {
-        None => server.with_graceful_shutdown(terminated).drain_deadline(TIMEOUT).await?,
+        None => server.with_graceful_shutdown(terminated).drain_timeout(TIMEOUT).await?,
         Some(tls) => {
-            server.tls(tls).with_graceful_shutdown(terminated).drain_deadline(TIMEOUT).await?
+            server.tls(tls).with_graceful_shutdown(terminated).drain_timeout(TIMEOUT).await?
         }
     };
     Ok(())
@@ -135,7 +135,7 @@ impl Rotation {
 
     /// How it ends one.
     fn end(conn: &Conn) {
-        conn.close();
+        conn.drain();
     }
 }
 

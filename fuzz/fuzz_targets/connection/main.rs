@@ -20,7 +20,6 @@ use hyper::service::service_fn;
 use hyper_connstate::{Address, Conn, ConnIo, ConnStateLayer};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use tower_layer::Layer;
 
 use checks::{Watched, Watcher};
 use executor::{Executor, Spawner};

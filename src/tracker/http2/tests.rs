@@ -190,3 +190,42 @@ fn floods_leave_nothing_behind() {
     }
     assert!(http2.streams.list.capacity() <= 2048);
 }
+
+/// A header block that has begun, and how far it has come, as `[` and `]`.
+fn blocks(steps: &[Step], split: usize) -> String {
+    let mut http2 = Http2::default();
+    let mut facts = String::new();
+    for step in steps {
+        let Read(bytes) = step else { panic!("only the client sends") };
+        for chunk in bytes.chunks(split) {
+            http2.read(chunk, |fact| {
+                facts.push(match fact {
+                    Fact::HeaderBlock { open: true } => '[',
+                    Fact::HeaderBlock { open: false } => ']',
+                    Fact::StreamsOpened => '(',
+                    Fact::StreamsClosed => ')',
+                    fact => panic!("{fact:?}"),
+                });
+            });
+        }
+    }
+    facts
+}
+
+#[test]
+fn a_header_block_that_has_begun_opens_no_stream() {
+    let begun = Read(frame(HEADERS, END_STREAM, 1, b"a block that"));
+    let more = || Read(frame(CONTINUATION, 0, 1, b" goes on and on"));
+    let end = Read(frame(CONTINUATION, END_HEADERS, 1, b"."));
+    let whole = || Read(get(3));
+    let steps = [begun, more(), more(), end, whole()];
+    for split in (1..40).chain([usize::MAX]) {
+        assert_eq!(blocks(&steps[..1], split), "[", "in pieces of {split}");
+        // Dripped.
+        assert_eq!(blocks(&steps[..3], split), "[", "in pieces of {split}");
+        assert_eq!(blocks(&steps[..4], split), "[](", "in pieces of {split}");
+        assert_eq!(blocks(&steps, split), "[](", "in pieces of {split}");
+    }
+    // Nothing of the kind is said of blocks that come in one frame.
+    assert_eq!(blocks(&[whole(), Read(post(5))], 1), "(");
+}

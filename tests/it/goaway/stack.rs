@@ -4,7 +4,6 @@ use std::io;
 
 use hyper_connstate::{Accept, Address, Conn, ConnState, Connections, instrument_listener};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower_layer::Layer;
 
 use crate::support::handler::handle;
 use crate::support::server::{handle_incoming, new_builder, serve_connection};

@@ -67,6 +67,14 @@ impl Conversation {
         Self { parts: vec![Part { bytes, states: states.join(" ") }], ..self.clone() }
     }
 
+    /// Where the client's GOAWAY ends, if it sends one.
+    pub fn goaway(&self) -> Option<usize> {
+        let frame = goaway(0);
+        let bytes: Vec<u8> = self.parts.iter().flat_map(|part| part.bytes.clone()).collect();
+        let start = bytes.windows(frame.len()).position(|bytes| bytes == frame)?;
+        Some(start + frame.len())
+    }
+
     /// How many bytes the client sends.
     pub fn length(&self) -> usize {
         self.parts.iter().map(|part| part.bytes.len()).sum()
@@ -124,7 +132,7 @@ pub fn http1() -> Vec<Conversation> {
         Conversation::http1("trailers", &[(&get("/trailers"), served), (GET, served)], "closed"),
         Conversation::http1(
             "an upgrade that nobody takes",
-            &[(GET, served), (NOT_TAKEN, "active closed")],
+            &[(GET, served), (NOT_TAKEN, "active hijacked")],
             "",
         ),
         Conversation::http1("no HTTP", &[("BOGUS REQUEST\r\n\r\n", "active closed")], ""),
@@ -204,7 +212,7 @@ pub fn http1_with_pauses() -> Vec<Conversation> {
         ),
         Conversation::http1(
             "CONNECT that nobody takes",
-            &[("CONNECT nobody:443 HTTP/1.1\r\nhost: nobody:443\r\n\r\n", "active closed")],
+            &[("CONNECT nobody:443 HTTP/1.1\r\nhost: nobody:443\r\n\r\n", "active hijacked")],
             "",
         ),
     ]

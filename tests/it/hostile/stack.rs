@@ -10,7 +10,6 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
-use tower_layer::Layer;
 
 use crate::support::handler::handle;
 use crate::support::server::{Builder, handle_incoming, new_builder, serve_connection};

@@ -47,6 +47,8 @@ pub struct Inner {
     pub done: Vec<Done>,
     /// How often the stream was polled, whatever came of it.
     pub polls: usize,
+    /// How many of them came behind the end of the server's side.
+    pub polls_behind_end: usize,
     pub shut_down: bool,
     pub dropped: bool,
     reads: usize,
@@ -86,6 +88,7 @@ impl Hostile {
             wire: Vec::new(),
             done: Vec::new(),
             polls: 0,
+            polls_behind_end: 0,
             shut_down: false,
             dropped: false,
             reads: 0,
@@ -101,6 +104,7 @@ impl Hostile {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         let mut inner = lock(&self.0);
         inner.polls += 1;
+        inner.polls_behind_end += usize::from(inner.shut_down);
         inner
     }
 }
@@ -124,8 +128,21 @@ impl Control {
     }
 
     /// Waits until the server has nothing left to do, and every operation that
-    /// was pending has gone on.
+    /// was pending has gone on; and where it has shut the stream down, until it
+    /// has given up waiting for the client to do the same.
     pub async fn pause(&self) {
+        self.settle().await;
+        let lingers = {
+            let inner = self.lock();
+            inner.shut_down && !inner.dropped
+        };
+        if lingers {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            self.settle().await;
+        }
+    }
+
+    async fn settle(&self) {
         loop {
             // The clock is paused: it goes on when all tasks wait.
             tokio::time::sleep(Duration::from_millis(1)).await;

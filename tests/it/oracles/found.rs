@@ -162,6 +162,38 @@ fn a_task_reads_a_body_that_is_not_asked_for() {
     http1(&[exchange]);
 }
 
+#[test]
+fn a_body_comes_before_the_layer_is_called() {
+    // Its head is in hyper's buffer while the request before is served.
+    let answer = Answer { waits: true, ..Answer::PLAIN };
+    let first = Exchange { answer, next: Next::Glued, ..Exchange::PLAIN };
+    let mut second = post_in_parts();
+    second.request.body = 100_000;
+    http1(&[first, second]);
+}
+
+#[test]
+fn the_next_head_in_parts_behind_chunks() {
+    for framing in [Framing::Chunked, Framing::ChunkedTrailers] {
+        let mut first = post_in_parts();
+        first.request.framing = framing;
+        http1(&[first, Exchange { cut_head: true, ..Exchange::PLAIN }]);
+    }
+}
+
+#[test]
+fn a_length_said_twice() {
+    // So the head is longer than hyper says.
+    for body in [5, 5_000] {
+        for reading in [Reading::All, Reading::Detached, Reading::HeldAndDropped] {
+            let mut first = post_in_parts();
+            (first.request.framing, first.request.body) = (Framing::LengthTwice, body);
+            first.answer.reading = reading;
+            http1(&[first, Exchange { cut_head: true, ..Exchange::PLAIN }]);
+        }
+    }
+}
+
 // === HTTP/1: streams that are handed over
 
 #[test]
@@ -175,6 +207,20 @@ fn a_tunnel_whatever_its_owner_does() {
 fn an_upgrade_whatever_its_owner_does() {
     for owner in OWNERS {
         http1(&[Exchange::PLAIN, switching(UPGRADE, owner)]);
+    }
+}
+
+#[test]
+fn a_tunnel_whose_answer_is_refused() {
+    for expect in [Expect::No, Expect::Patient, Expect::Impatient] {
+        for owner in OWNERS {
+            let mut tunnel = connect(owner);
+            let connect = tunnel.request;
+            tunnel.request = Request { expect, ..post().request };
+            tunnel.request.method = connect.method;
+            tunnel.answer.length = Length::Right;
+            http1(&[tunnel]);
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use hyper_connstate::{ConnStateLayer, Hook, instrument_listener};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
-use tower_layer::Layer;
 
 use super::wire::{Near, Wires};
 use crate::support::server::new_builder;

@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 /// How much the server can write before the client reads.
 const ROOM: usize = 64 << 10;
 
+/// A little more than a server waits for its client after its own end.
+const LINGER: Duration = Duration::from_millis(600);
+
 /// Waits until nothing is left to do. There is no system in between, and the
 /// clock is paused: it goes on when all tasks wait.
 pub async fn settle() {
@@ -282,6 +285,16 @@ impl Client {
             if !self.read(usize::MAX) {
                 return;
             }
+        }
+    }
+
+    /// Reads all; and if the server has ended the connection, waits until it
+    /// has given up waiting for the client to do the same (half a second).
+    pub async fn read_to_the_end(&mut self) {
+        self.read_all().await;
+        if self.ended {
+            tokio::time::sleep(LINGER).await;
+            settle().await;
         }
     }
 

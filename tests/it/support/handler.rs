@@ -17,6 +17,8 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
+use super::owners::Owner;
+
 thread_local! {
     /// By key; a test has a thread, and its server runs there.
     static RELEASED: RefCell<HashMap<String, Arc<Notify>>> = RefCell::default();
@@ -49,6 +51,10 @@ pub async fn handle(mut request: Request<Body>) -> Result<Response<Body>, Infall
         };
         let parts = futures_util::stream::once(one).chain(futures_util::stream::once(two));
         return Ok(Response::new(Body::from_stream(parts)));
+    }
+    if let Some(owner) = path.strip_prefix("/owner/") {
+        Owner::named(owner).unwrap().own(request);
+        return Ok(upgrade_response());
     }
     let response = match path.as_str() {
         "/" => Response::new(Body::from("hello\n")),
@@ -109,6 +115,10 @@ pub async fn handle(mut request: Request<Body>) -> Result<Response<Body>, Infall
         }
         "/huge-head" => huge_head(),
         "/upgrade" => upgrade(request),
+        "/upgrade-held" => {
+            tokio::spawn(hold(hyper::upgrade::on(&mut request)));
+            upgrade_response()
+        }
         "/upgrade-ignored" => {
             let mut response = upgrade_response();
             response.extensions_mut().clear();
@@ -153,13 +163,27 @@ fn upgrade(mut request: Request<Body>) -> Response<Body> {
 }
 
 /// Answers CONNECT with 200, then echoes; but not to a host called `nobody`,
-/// whose tunnel is answered and left.
+/// whose tunnel is answered and left, nor to `held`, whose tunnel is kept and
+/// not touched, nor to one that names another owner.
 fn connect(mut request: Request<Body>) -> Response<Body> {
+    if let Some(owner) = request.uri().host().and_then(Owner::named) {
+        owner.own(request);
+        return status(200);
+    }
     let upgrade = hyper::upgrade::on(&mut request);
-    if request.uri().host() != Some("nobody") {
-        tokio::spawn(echo(upgrade));
+    match request.uri().host() {
+        Some("nobody") => {}
+        Some("held") => drop(tokio::spawn(hold(upgrade))),
+        _ => drop(tokio::spawn(echo(upgrade))),
     }
     status(200)
+}
+
+/// Keeps the stream, and does not touch it.
+async fn hold(upgrade: hyper::upgrade::OnUpgrade) {
+    let upgraded = upgrade.await;
+    std::future::pending::<()>().await;
+    drop(upgraded);
 }
 
 async fn echo(upgrade: hyper::upgrade::OnUpgrade) {

@@ -8,6 +8,7 @@
 
 pub mod frames;
 pub mod handler;
+pub mod owners;
 pub mod peer;
 pub mod raw;
 pub mod recorder;

@@ -85,6 +85,14 @@ impl Peer {
         self.recorder.conn(&self.client)
     }
 
+    /// Waits until the server has accepted the connection.
+    pub async fn conn_once_there(&self) -> hyper_connstate::Conn {
+        while self.recorder.states(&self.client).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        self.conn()
+    }
+
     fn stream(&mut self) -> &mut Pin<Box<dyn Stream>> {
         self.stream.as_mut().expect("the peer has closed its stream")
     }

@@ -16,7 +16,6 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tower_layer::Layer;
 
 use super::handler::handle;
 use super::server::{Builder, listen, new_builder};

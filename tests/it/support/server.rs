@@ -16,7 +16,6 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tower_layer::Layer;
 
 use super::handler::handle;
 use super::peer::Peer;
@@ -200,7 +199,7 @@ pub fn new_builder() -> Builder {
     builder
 }
 
-async fn serve_hyper(
+pub async fn serve_hyper(
     kind: Kind,
     mut listener: InstrumentedListener<TcpListener>,
     builder: Builder,

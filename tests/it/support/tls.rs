@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -43,9 +43,12 @@ fn client_config(alpn: &str) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-pub async fn connect(tcp: TcpStream, alpn: &str) -> TlsStream<TcpStream> {
+pub async fn connect<T>(stream: T, alpn: &str) -> TlsStream<T>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(client_config(alpn)).connect(name, tcp).await.unwrap()
+    TlsConnector::from(client_config(alpn)).connect(name, stream).await.unwrap()
 }
 
 /// A client whose bytes the test carries.

@@ -85,7 +85,9 @@ func handle(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 		io.WriteString(w, "bye\n")
 	case "/upgrade":
-		hijack(w, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+		hijack(w, switching, echoes)
+	case "/upgrade-held":
+		hijack(w, switching, holds)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
@@ -100,13 +102,18 @@ func write(w io.Writer, length int) {
 }
 
 // Answers CONNECT with 200, then echoes; but not to a host called `nobody`,
-// whose tunnel is answered and left.
+// whose tunnel is answered and left, nor to one called `held`, whose tunnel is
+// kept and not touched.
 func connect(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.Host, "nobody") {
 		return
 	}
 	if r.ProtoMajor == 1 {
-		hijack(w, "HTTP/1.1 200 OK\r\n\r\n")
+		owner := echoes
+		if strings.HasPrefix(r.Host, "held") {
+			owner = holds
+		}
+		hijack(w, "HTTP/1.1 200 OK\r\n\r\n", owner)
 		return
 	}
 	w.WriteHeader(http.StatusOK)
@@ -114,8 +121,23 @@ func connect(w http.ResponseWriter, r *http.Request) {
 	echo(w, r.Body, func() { http.NewResponseController(w).Flush() })
 }
 
-// Takes the connection, answers, and echoes until the client is done.
-func hijack(w http.ResponseWriter, answer string) {
+const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+
+// What a new owner does with a connection.
+type owner func(io.Writer, io.Reader)
+
+// Until the client is done.
+func echoes(w io.Writer, r io.Reader) {
+	echo(w, r, func() {})
+}
+
+// As long as the server lives.
+func holds(io.Writer, io.Reader) {
+	select {}
+}
+
+// Takes the connection, answers, and gives it to its owner.
+func hijack(w http.ResponseWriter, answer string, owner owner) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
@@ -123,7 +145,7 @@ func hijack(w http.ResponseWriter, answer string) {
 	go func() {
 		defer conn.Close()
 		io.WriteString(conn, answer)
-		echo(conn, buffered, func() {})
+		owner(conn, buffered)
 	}()
 }
 

@@ -5,27 +5,37 @@ use super::request::Framing;
 use super::script::{Exchange, Next};
 use crate::support::Kind;
 
-/// Idle may be reported while the request's body is still to come or to be
-/// read: a task has it that outlives the answer, and this stack cannot put
-/// anything around the body (`ConnStateLayer`, "Request bodies"). It has to be
-/// Idle or ended once the body is read, like everywhere; and it may end without
-/// another word if hyper finds then that it cannot keep the connection.
-pub fn body_outlives_answer(kind: Kind, exchange: &Exchange) -> bool {
-    let moved = matches!(
-        exchange.answer.reading,
-        Reading::Detached | Reading::DetachedLater | Reading::HeldAndDropped
-    );
-    moved && exchange.request.has_body() && !follows_bodies(kind)
+/// Where nothing can be put around the request's body its bytes are counted,
+/// and these are miscounted behind
+///
+/// - a head that hyper has taken a length out of, and is longer than it seems;
+/// - the end of chunks that came in one go with the beginning of what is behind
+///   them, so that nobody knows where that begins.
+///
+/// There Idle may be reported while a task that outlives the answer has the
+/// body, and when the next head has begun. It has to be Idle or ended once the
+/// bodies are read, like everywhere; and it may end without another word if
+/// hyper finds then that it cannot keep the connection.
+pub fn miscounted<'a>(
+    kind: Kind,
+    begun: impl Iterator<Item = &'a Exchange>,
+    head_sent: bool,
+) -> bool {
+    let counted = |exchange: &&Exchange| match exchange.request.framing {
+        Framing::LengthTwice | Framing::LengthAndChunked => false,
+        Framing::Chunked | Framing::ChunkedTrailers => exchange.next == Next::After,
+        _ => true,
+    };
+    let mut behind = begun.skip_while(counted).peekable();
+    let any = behind.peek().is_some() && !kind.follows_bodies();
+    any && (!head_sent || behind.any(moves_body))
 }
 
-/// Whether this crate puts something around requests' bodies.
-fn follows_bodies(kind: Kind) -> bool {
-    #[cfg(feature = "axum")]
-    if kind == Kind::AxumLayer {
-        return false;
-    }
-    // `serve` has everything in its hands.
-    !matches!(kind, Kind::Tower | Kind::Hyper | Kind::Tls)
+/// Whether a task has the request's body that outlives the answer.
+fn moves_body(exchange: &Exchange) -> bool {
+    use Reading::*;
+    matches!(exchange.answer.reading, Detached | DetachedLater | HeldAndDropped)
+        && exchange.request.has_body()
 }
 
 /// A handler that has taken the request's `OnUpgrade` and then answers neither
@@ -55,5 +65,5 @@ pub fn begun_behind_another(before: &Exchange) -> bool {
 /// connection is Active.
 pub fn trailers_behind_answer(kind: Kind, exchange: &Exchange) -> bool {
     let read_later = matches!(exchange.answer.reading, Reading::Detached | Reading::DetachedLater);
-    read_later && exchange.request.framing == Framing::ChunkedTrailers && follows_bodies(kind)
+    read_later && exchange.request.framing == Framing::ChunkedTrailers && kind.follows_bodies()
 }

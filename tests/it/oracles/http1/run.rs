@@ -230,7 +230,7 @@ impl Run<'_> {
     async fn pause(&mut self, reads: bool) -> Result<Course, Fault> {
         settle().await;
         if reads {
-            self.client.read_all().await;
+            self.client.read_to_the_end().await;
         }
         self.log += &format!("[{}] ", self.watch.words());
         if self.is_closed_by_program() {
@@ -311,6 +311,17 @@ impl Run<'_> {
     async fn idle(&mut self) -> Result<Course, Fault> {
         let waited = self.client.received.len();
         self.client.read(usize::MAX);
+        if self.client.ended {
+            // hyper has ended it behind an answer.
+            self.client.read_to_the_end().await;
+            return match self.watch.state() {
+                ConnState::Closed => self.over().await,
+                _ => self.fault("Idle though hyper has ended the connection", ""),
+            };
+        }
+        if self.is_miscounted() {
+            return Ok(Course::On);
+        }
         let answers = Answers::read(&self.client.received, &self.methods);
         let whole = answers.whole(self.client.ended);
         let (begun, received) = (self.methods.len(), self.client.received.len());
@@ -322,14 +333,16 @@ impl Run<'_> {
             );
         }
         let progress = &self.progress[..self.progress.len() - behind];
-        let exchanges = self.script.exchanges.iter().zip(progress);
-        let mut exchanges = exchanges.filter(|(exchange, _)| !self.outlives_answer(exchange));
+        let mut exchanges = self.script.exchanges.iter().zip(progress);
         if exchanges.clone().any(|(_, progress)| !progress.sent) {
             let answered = self.probe().await.answered;
             return self.fault("Idle though a request is not sent", further(answered));
         }
-        // hyper may have read all of it.
-        if exchanges.any(|(exchange, progress)| exchange.holds_body() && !progress.task_released)
+        // hyper may have read all of it. A head that has begun is in the way of
+        // asking it.
+        if behind == 0
+            && exchanges
+                .any(|(exchange, progress)| exchange.holds_body() && !progress.task_released)
             && !self.probe().await.answered
         {
             return self.fault("Idle though a request is not read", further(false));
@@ -337,9 +350,11 @@ impl Run<'_> {
         Ok(Course::On)
     }
 
-    /// See [`exemptions::body_outlives_answer`].
-    fn outlives_answer(&self, exchange: &Exchange) -> bool {
-        exemptions::body_outlives_answer(self.script.kind, exchange)
+    /// See [`exemptions::miscounted`].
+    fn is_miscounted(&self) -> bool {
+        let begun = &self.script.exchanges[..self.progress.len()];
+        let head_sent = self.progress.last().is_some_and(|progress| progress.head_sent);
+        exemptions::miscounted(self.script.kind, begun.iter(), head_sent)
     }
 
     /// See [`exemptions::begun_behind_another`].
@@ -386,9 +401,10 @@ impl Run<'_> {
         let idle_before = record.states.ends_with(&[ConnState::Idle, ConnState::Closed]);
         let idles = record.wire_at_idle.len();
         drop(record);
-        let mut begun = self.script.exchanges[..self.progress.len()].iter();
-        let exempt = begun.any(|exchange| self.outlives_answer(exchange));
-        idle_before && !exempt && !self.is_closed_by_program() && answers.whole(true) <= idles
+        idle_before
+            && !self.is_miscounted()
+            && !self.is_closed_by_program()
+            && answers.whole(true) <= idles
     }
 
     /// All is over by what the client knows: is a further request answered?

@@ -142,6 +142,12 @@ impl Headers {
         }
     }
 
+    /// Whether h2 resets the stream for it.
+    pub fn is_malformed(&self) -> bool {
+        use Block::*;
+        self.on == Some(self.stream) || !matches!(self.block, Get | Post | Connect | Trailers)
+    }
+
     /// The parts of the block: of two, each has whole fields; of more, they may
     /// be cut anywhere.
     fn parts(&self) -> Vec<Vec<u8>> {

@@ -71,6 +71,9 @@ async fn ask(script: &Script, pause: usize) -> Answer {
     if open < pause && has_ended(script, steps).await {
         return Answer::Ended;
     }
+    if open < pause && resets_at_first_part(steps, open) {
+        return Answer::NotAsked;
+    }
     // Without a header block that is open there.
     let (steps, rest) = steps.split_at(open);
     let steps = steps.iter().chain(rest.iter().filter(|step| !is_of_block(step)));
@@ -112,7 +115,7 @@ async fn play<'a>(
             Step::Send(frame) => client.send(&encoder.encode(frame)),
             Step::Release => desk.release(),
             Step::Pause => {
-                client.read_all().await;
+                client.read_to_the_end().await;
                 pause();
             }
         }
@@ -136,6 +139,19 @@ fn open_block(steps: &[Step]) -> usize {
         }
     }
     if encoder.is_open() { begun } else { steps.len() }
+}
+
+/// Whether h2 may have reset a stream that was open at the first frame of this
+/// header block, without waiting for the rest.
+fn resets_at_first_part(steps: &[Step], block: usize) -> bool {
+    let headers = |step: &Step| match step {
+        Step::Send(Frame::Headers(headers)) => Some(headers.clone()),
+        _ => None,
+    };
+    headers(&steps[block]).is_some_and(|wrong| {
+        let opened = steps[..block].iter().filter_map(headers);
+        wrong.is_malformed() && opened.map(|opened| opened.stream).any(|id| id == wrong.stream)
+    })
 }
 
 fn is_of_block(step: &Step) -> bool {
