@@ -1,6 +1,7 @@
 //! Clients that upload.
 
 use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub struct Upload {
     pub addr: SocketAddr,
     pub path: &'static str,
     pub size: usize,
+    /// Without a length, where it is written by hand.
+    pub chunked: bool,
 }
 
 pub struct Answer {
@@ -66,21 +69,28 @@ impl Client {
 const SEND_BUFFER: u32 = 32 << 10;
 
 async fn send_by_hand(upload: Upload, reads_after_failure: bool) -> Result<Answer> {
-    let Upload { addr, path, size } = upload;
+    let Upload { addr, path, size, chunked } = upload;
     let socket = TcpSocket::new_v4()?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
     let mut stream = socket.connect(addr).await?;
-    let head = format!("POST {path} HTTP/1.1\r\nhost: {addr}\r\ncontent-length: {size}\r\n\r\n");
-    let written = write(&mut stream, head.as_bytes(), size).await;
+    let framing = if chunked {
+        format!("transfer-encoding: chunked\r\n\r\n{size:x}")
+    } else {
+        format!("content-length: {size}\r\n")
+    };
+    let head = format!("POST {path} HTTP/1.1\r\nhost: {addr}\r\n{framing}\r\n");
+    let end = if chunked { "\r\n0\r\n\r\n" } else { "" };
+    let written = write(&mut stream, &head, size, end).await;
     if !reads_after_failure {
         written?;
     }
     read_answer(&mut stream).await
 }
 
-async fn write(stream: &mut TcpStream, head: &[u8], size: usize) -> std::io::Result<()> {
-    stream.write_all(head).await?;
-    stream.write_all(&vec![b'x'; size]).await
+async fn write(stream: &mut TcpStream, head: &str, size: usize, end: &str) -> io::Result<()> {
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&vec![b'x'; size]).await?;
+    stream.write_all(end.as_bytes()).await
 }
 
 async fn read_answer(stream: &mut TcpStream) -> Result<Answer> {
@@ -110,7 +120,7 @@ fn parse(answer: &[u8]) -> Result<Option<Answer>> {
 }
 
 async fn send_with_hyper(upload: Upload) -> Result<Answer> {
-    let Upload { addr, path, size } = upload;
+    let Upload { addr, path, size, .. } = upload;
     let client = Legacy::builder(TokioExecutor::new()).build_http();
     let body = Full::new(Bytes::from(vec![b'x'; size]));
     let request = Request::post(format!("http://{addr}{path}")).body(body)?;

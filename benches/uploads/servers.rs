@@ -21,7 +21,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tower::{Layer, service_fn};
+use tower::service_fn;
 
 use crate::support::go::Go;
 use crate::support::nodelay::NoDelay;

@@ -229,3 +229,55 @@ fn a_header_block_that_has_begun_opens_no_stream() {
     // Nothing of the kind is said of blocks that come in one frame.
     assert_eq!(blocks(&[whole(), Read(post(5))], 1), "(");
 }
+
+/// Written for as long as something is unfinished, the server's bytes come to
+/// the end of the frame or of the header block, and no further.
+#[test]
+fn what_is_unfinished() {
+    let block = [frame(HEADERS, 0, 1, b"a"), frame(CONTINUATION, 0, 1, b"")];
+    let units = [
+        frame(DATA, 0, 1, b"data"),
+        frame(DATA, END_STREAM, 1, b""),
+        [block.concat(), frame(CONTINUATION, END_HEADERS, 1, b"block")].concat(),
+        goaway(1),
+    ];
+    let bytes = units.concat();
+    let mut boundaries = vec![0];
+    for unit in &units {
+        boundaries.push(boundaries.last().unwrap() + unit.len());
+    }
+    for cut in 0..=bytes.len() {
+        let mut http2 = Http2::default();
+        http2.written(&bytes[..cut]);
+        let mut at = cut;
+        while http2.unfinished() > 0 {
+            let next = at + http2.unfinished();
+            http2.written(&bytes[at..next]);
+            at = next;
+        }
+        let expected = boundaries.iter().find(|boundary| **boundary >= cut);
+        assert_eq!(Some(&at), expected, "cut at {cut}");
+    }
+}
+
+/// What GOAWAY may name: what the server has been given, but for what an
+/// earlier GOAWAY has sent away.
+#[test]
+fn the_last_stream() {
+    let mut http2 = Http2::default();
+    let read = |http2: &mut Http2, bytes: Vec<u8>| http2.read(&bytes, |_| {});
+    assert_eq!((http2.last_stream(), http2.highest_stream()), (0, MAX_STREAM));
+    read(&mut http2, [get(1), get(3)].concat());
+    assert_eq!(http2.last_stream(), 3);
+    http2.written(&goaway(MAX_STREAM));
+    read(&mut http2, get(5));
+    assert_eq!((http2.last_stream(), http2.highest_stream()), (5, MAX_STREAM));
+    // Nobody got it.
+    read(&mut http2, [end(5), get(7)].concat());
+    http2.withdraw_read();
+    assert_eq!(http2.last_stream(), 5);
+    http2.written(&goaway(3));
+    assert_eq!((http2.last_stream(), http2.highest_stream()), (3, 3));
+    read(&mut http2, get(9));
+    assert_eq!(http2.last_stream(), 3);
+}

@@ -16,3 +16,4 @@ mod races;
 mod splits;
 mod stack;
 mod stream;
+mod tools;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use hyper_connstate::{Conn, ConnState, Connections};
 
-use super::stack::serve;
+use super::stack::Server;
 use super::stream::{Room, Shape, Shaped};
 use crate::oracles::wire::{Client, wire};
 use crate::support::frames::*;
 use crate::support::peer::Frame;
-use crate::support::{Kind, start_watchdog};
+use crate::support::start_watchdog;
 
 /// The last stream of a GOAWAY that turns nothing away.
 pub const MAX: u32 = (1 << 31) - 1;
@@ -42,12 +42,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub async fn connect(kind: Kind, shape: Shape) -> Self {
-        Self::connect_with(kind, shape, |_, _| {}).await
+    pub async fn connect(server: Server, shape: Shape) -> Self {
+        Self::connect_with(server, shape, |_, _| {}).await
     }
 
     pub async fn connect_with(
-        kind: Kind,
+        server: Server,
         shape: Shape,
         hook: impl Fn(&Conn, ConnState) + Send + Sync + 'static,
     ) -> Self {
@@ -55,14 +55,14 @@ impl Peer {
         let (near, far) = wire();
         let (stream, room) = Shaped::new(near, shape);
         let conn = Arc::<Mutex<Option<Conn>>>::default();
-        let connections = serve(kind, stream, {
+        let connections = server.serve(stream, {
             let known = conn.clone();
             move |conn, state| {
                 known.lock().unwrap().get_or_insert_with(|| conn.clone());
                 hook(conn, state);
             }
         });
-        let client = Client::new(far, kind.is_tls().then_some("h2")).await;
+        let client = Client::new(far, server.is_tls().then_some("h2")).await;
         Self {
             client,
             frames: Vec::new(),

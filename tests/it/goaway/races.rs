@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::http1::{self, GRACE, check_answer, wait};
 use super::peer::{MAX, Peer};
+use super::stack::Server;
 use super::stream::Shape;
 use crate::support::Kind;
 use crate::support::frames::*;
@@ -247,8 +248,8 @@ async fn http1_steps(kind: Kind, steps: &[Step]) {
     ends.finish(&conn).await;
 }
 
-async fn http2_steps(kind: Kind, shape: Shape, steps: &[Step]) {
-    let mut peer = Peer::connect(kind, shape).await;
+async fn http2_steps(server: Server, shape: Shape, steps: &[Step]) {
+    let mut peer = Peer::connect(server, shape).await;
     peer.send(opening());
     peer.settle().await;
     let conn = peer.conn();
@@ -296,7 +297,7 @@ async fn http2_steps(kind: Kind, shape: Shape, steps: &[Step]) {
             peer.send(data(stream, b"released", END_STREAM));
         }
         peer.live(Duration::from_secs(5)).await;
-        peer.check_end(&kind);
+        peer.check_end(&server);
         assert_eq!(peer.goaways().last(), Some(&(next.saturating_sub(2), 0)));
     }
     peer.client.close();
@@ -312,8 +313,8 @@ proptest! {
     }
 
     #[test]
-    fn http2(kind in kinds(), seed: u64, steps in steps()) {
+    fn http2(server in prop::sample::select(Server::all()), seed: u64, steps in steps()) {
         let shape = Shape::random(&mut fastrand::Rng::with_seed(seed));
-        run(http2_steps(kind, shape, &steps));
+        run(http2_steps(server, shape, &steps));
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::peer::{MAX, Peer};
-use super::stack::is_managed;
+use super::stack::Server;
 use super::stream::{ALL, Shape};
 use crate::oracles::wire::settle;
 use crate::support::Kind;
@@ -65,8 +65,8 @@ impl Script {
     }
 
     /// How many bytes a stream below the server is given.
-    async fn length(&self, kind: Kind) -> usize {
-        let mut peer = Peer::connect(kind, Shape::PLAIN).await;
+    async fn length(&self, server: Server) -> usize {
+        let mut peer = Peer::connect(server, Shape::PLAIN).await;
         let before = peer.client.sent();
         self.begin(&mut peer);
         peer.settle().await;
@@ -84,9 +84,9 @@ fn splits(random: &mut fastrand::Rng, length: usize, most: usize) -> Vec<usize> 
 }
 
 /// What is common to a drain of one connection and of all.
-async fn drain(kind: Kind, script: &Script, shape: Shape, split: usize, all: bool) {
-    let what = format!("{kind:?}, {}, {shape:?}, held up after {split} bytes", script.name);
-    let mut peer = Peer::connect(kind, shape).await;
+async fn drain(server: Server, script: &Script, shape: Shape, split: usize, all: bool) {
+    let what = format!("{server:?}, {}, {shape:?}, held up after {split} bytes", script.name);
+    let mut peer = Peer::connect(server, shape).await;
     peer.room.set(split);
     script.begin(&mut peer);
     peer.settle().await;
@@ -106,7 +106,7 @@ async fn drain(kind: Kind, script: &Script, shape: Shape, split: usize, all: boo
 
     peer.check_end(&what);
     assert_eq!(peer.goaways(), [(MAX, 0), (late, 0)], "{what}");
-    if !is_managed(kind) {
+    if !server.is_managed() {
         assert!(peer.last_is_goaway(), "{what}: {:?}", peer.frames.last());
     }
     for stream in script.streams().chain([late]) {
@@ -127,33 +127,33 @@ async fn drain(kind: Kind, script: &Script, shape: Shape, split: usize, all: boo
 }
 
 /// Tries one of so many places.
-async fn drain_everywhere(kind: Kind, one_of: usize) {
-    let mut random = fastrand::Rng::with_seed(kind as u64);
+async fn drain_everywhere(server: Server, one_of: usize, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
     for script in SCRIPTS {
-        let length = script.length(kind).await;
+        let length = script.length(server).await;
         for split in splits(&mut random, length, script.splits.div_ceil(one_of)) {
             let shape = Shape::random(&mut random);
-            drain(kind, script, shape, split, random.bool()).await;
+            drain(server, script, shape, split, random.bool()).await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_at_every_byte() {
-    drain_everywhere(Kind::Tower, 1).await;
+    drain_everywhere(Server::Kind(Kind::Tower), 1, 0).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_of_every_kind() {
-    for kind in Kind::all() {
-        drain_everywhere(kind, 12).await;
+    for (server, seed) in Server::all().into_iter().zip(1..) {
+        drain_everywhere(server, 12, seed).await;
     }
 }
 
 /// A connection that is idle, but for what h2 itself has to say.
-async fn close(kind: Kind, shape: Shape, split: usize) {
-    let what = format!("{kind:?}, {shape:?}, held up after {split} bytes");
-    let mut peer = Peer::connect(kind, shape).await;
+async fn close(server: Server, shape: Shape, split: usize) {
+    let what = format!("{server:?}, {shape:?}, held up after {split} bytes");
+    let mut peer = Peer::connect(server, shape).await;
     peer.send([opening(), get(1, "/")].concat());
     peer.settle().await;
     assert!(peer.is_answered(1), "{what}");
@@ -185,11 +185,11 @@ async fn close(kind: Kind, shape: Shape, split: usize) {
 #[tokio::test(start_paused = true)]
 async fn a_close_at_every_byte() {
     let mut random = fastrand::Rng::with_seed(1);
-    for kind in Kind::all() {
+    for server in Server::all() {
         // The answers to the PINGs and to SETTINGS, in TLS's records.
-        let length = if kind.is_tls() { 130 } else { 2 * (9 + 8) + 9 };
+        let length = if server.is_tls() { 130 } else { 2 * (9 + 8) + 9 };
         for split in splits(&mut random, length, 60) {
-            close(kind, Shape::random(&mut random), split).await;
+            close(server, Shape::random(&mut random), split).await;
         }
     }
 }
@@ -198,15 +198,15 @@ async fn a_close_at_every_byte() {
 /// again.
 #[tokio::test(start_paused = true)]
 async fn a_close_before_the_first_request() {
-    for kind in Kind::all() {
-        let mut peer = Peer::connect(kind, Shape::PLAIN).await;
+    for server in Server::all() {
+        let mut peer = Peer::connect(server, Shape::PLAIN).await;
         peer.send(opening());
         peer.settle().await;
         peer.conn().close();
         peer.send(get(1, "/"));
         peer.live(Duration::from_secs(2)).await;
-        peer.check_end(&kind);
-        assert_eq!(peer.goaways(), [(0, 0)], "{kind:?}");
+        peer.check_end(&server);
+        assert_eq!(peer.goaways(), [(0, 0)], "{server:?}");
         peer.client.close();
     }
 }
@@ -215,15 +215,15 @@ async fn a_close_before_the_first_request() {
 /// there is given to nobody.
 #[tokio::test(start_paused = true)]
 async fn a_close_in_the_hook_with_requests_behind_it() {
-    for kind in Kind::all() {
+    for server in Server::all() {
         for served in [0, 1] {
-            let mut peer = Peer::connect_with(kind, Shape::PLAIN, move |conn, state| {
+            let mut peer = Peer::connect_with(server, Shape::PLAIN, move |conn, state| {
                 if state == hyper_connstate::ConnState::Idle && conn.requests() >= served {
                     conn.close();
                 }
             })
             .await;
-            let what = format!("{kind:?}, after {served}");
+            let what = format!("{server:?}, after {served}");
             if served == 0 {
                 peer.send([opening(), get(1, "/")].concat());
             } else {
@@ -246,10 +246,10 @@ async fn a_close_in_the_hook_with_requests_behind_it() {
 /// before: no GOAWAY takes back what another has said.
 #[tokio::test(start_paused = true)]
 async fn a_close_after_a_drain() {
-    for kind in Kind::all() {
+    for server in Server::all() {
         for wait in [0, 5, 50, 500, 1_500] {
-            let what = format!("{kind:?}, closed {wait} ms after the drain");
-            let mut peer = Peer::connect(kind, Shape::PLAIN).await;
+            let what = format!("{server:?}, closed {wait} ms after the drain");
+            let mut peer = Peer::connect(server, Shape::PLAIN).await;
             peer.send([opening(), get(1, "/")].concat());
             peer.settle().await;
             peer.pongs = wait != 500;

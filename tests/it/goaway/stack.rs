@@ -2,7 +2,9 @@
 
 use std::io;
 
-use hyper_connstate::{Accept, Address, Conn, ConnState, Connections, instrument_listener};
+use hyper_connstate::instrument_listener;
+use hyper_connstate::{Accept, Address, Conn, ConnState, ConnStateLayer, Connections};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "axum")]
@@ -29,7 +31,61 @@ impl<T: Send> Accept for Once<T> {
     }
 }
 
-/// Serves a stream; the hook is given its states.
+/// What serves HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Kind(Kind),
+    /// hyper's own connection, without hyper-util.
+    Hyper,
+}
+
+impl Server {
+    pub fn all() -> Vec<Self> {
+        Kind::all().into_iter().map(Self::Kind).chain([Self::Hyper]).collect()
+    }
+
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Kind(kind) if kind.is_tls())
+    }
+
+    /// Whether the end of its connections is left to hyper.
+    pub fn is_managed(self) -> bool {
+        matches!(self, Self::Kind(kind) if format!("{kind:?}").starts_with("Serve"))
+    }
+
+    /// Serves a stream; the hook is given its states.
+    pub fn serve<T>(
+        self,
+        stream: T,
+        hook: impl Fn(&Conn, ConnState) + Send + Sync + 'static,
+    ) -> Connections
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self::Kind(kind) = self else {
+            return serve_http2(stream, hook);
+        };
+        serve(kind, stream, hook)
+    }
+}
+
+fn serve_http2<T>(stream: T, hook: impl Fn(&Conn, ConnState) + Send + Sync + 'static) -> Connections
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut listener = instrument_listener(Once(Some(stream)), hook);
+    let connections = listener.connections();
+    tokio::spawn(async move {
+        let (io, conn) = listener.accept().await.unwrap();
+        let service = hyper::service::service_fn(handle_incoming);
+        let service = ConnStateLayer::for_conn(&conn).layer(service);
+        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = builder.serve_connection(TokioIo::new(io), service).await;
+    });
+    connections
+}
+
+/// Serves a stream in both protocols.
 pub fn serve<T>(
     kind: Kind,
     stream: T,
@@ -48,8 +104,8 @@ where
         Kind::Hyper => drop(tokio::spawn(async move {
             let (io, conn) = listener.accept().await.unwrap();
             let service = hyper::service::service_fn(handle_incoming);
-            let service = hyper_connstate::ConnStateLayer::for_conn(&conn).layer(service);
-            let io = hyper_util::rt::TokioIo::new(io);
+            let service = ConnStateLayer::for_conn(&conn).layer(service);
+            let io = TokioIo::new(io);
             let _ = new_builder().serve_connection_with_upgrades(io, service).await;
         })),
         Kind::Tls => drop(tokio::spawn(async move {
@@ -86,14 +142,9 @@ where
             if kind == Kind::Axum {
                 return axum::serve(listener, app.into_make_service_with_conn_state()).await;
             }
-            let app = app.layer(hyper_connstate::ConnStateLayer::new());
+            let app = app.layer(ConnStateLayer::new());
             axum::serve(listener, app.into_make_service_with_connect_info::<Conn>()).await
         })),
     }
     connections
-}
-
-/// Whether the end of HTTP/2 connections is left to hyper.
-pub fn is_managed(kind: Kind) -> bool {
-    format!("{kind:?}").starts_with("Serve")
 }
