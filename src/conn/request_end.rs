@@ -76,17 +76,19 @@ impl RequestLength {
     fn end(self, start: Option<u64>, read: BytesRead) -> u64 {
         let read_of_it = start.map(|start| read.get().saturating_sub(start));
         match self.body {
-            Some(body) => self.end_of_sized(body, start, read_of_it).unwrap_or(UNKNOWN),
+            Some(body) => self.end_of_sized(body, start, read).unwrap_or(UNKNOWN),
             None => self.end_of_chunked(read_of_it, read),
         }
     }
 
-    fn end_of_sized(self, body: u64, start: Option<u64>, read_of_it: Option<u64>) -> Option<u64> {
-        let (start, read_of_it) = (start?, read_of_it?);
+    fn end_of_sized(self, body: u64, start: Option<u64>, read: BytesRead) -> Option<u64> {
+        let start = start?;
+        let read_of_it = read.get().saturating_sub(start);
         // A head that has come alone, and is as long as it should be, is
         // written as it should be. One that is shorter is not, and else nobody
         // knows where the body begins.
-        let spaces = if read_of_it == self.head { 0 } else { self.spaces };
+        let alone = read_of_it == self.head && read.ends_in_empty_line();
+        let spaces = if alone { 0 } else { self.spaces };
         let head = self.head.min(read_of_it);
         let length = head.checked_add(body)?;
         let end = start.checked_add(length)?;
@@ -234,6 +236,12 @@ mod tests {
         assert!(end.includes_what_follows(149) && !end.includes_what_follows(150));
         assert!(end.is_reached(150) && !end.is_reached(149));
         assert!(end.is_passed(151) && !end.is_passed(150));
+    }
+
+    #[test]
+    fn a_head_that_is_shorter_and_the_beginning_of_its_body() {
+        let end = end(Some(10), HEAD, b": y\r\n\r\nb");
+        assert!(end.is_ahead_of(144) && !end.is_ahead_of(145));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Handlers {
     pub ended: AtomicUsize,
     /// An answer that gives the stream away has been made.
     pub upgraded: AtomicBool,
+    /// And hyper will do so.
+    pub handed_over: AtomicBool,
     pub gate: Gate,
     below: Mutex<Option<(Conn, Wire)>>,
 }
@@ -187,11 +189,13 @@ fn give_away(
     owner: NewOwner,
 ) {
     handlers.upgraded.store(true, Ordering::Relaxed);
+    let possible = request.extensions().get::<hyper::upgrade::OnUpgrade>().is_some();
+    let hijacks = request.version() != Version::HTTP_2;
+    handlers.handed_over.fetch_or(possible && hijacks, Ordering::Relaxed);
     if let NewOwner::Nobody = owner {
         return;
     }
     let upgrade = hyper::upgrade::on(&mut *request);
-    let hijacks = request.version() != Version::HTTP_2;
     let handlers = handlers.clone();
     spawner.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };

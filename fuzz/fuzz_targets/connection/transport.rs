@@ -34,6 +34,9 @@ pub struct State {
     pub vectored: bool,
 
     pub bytes_read: usize,
+    /// The first read looked like the beginning of TLS; what follows says
+    /// nothing until the server answers.
+    pub looks_like_tls: bool,
     /// The client's end was seen, or reading failed.
     pub end_read: bool,
     pub write_failed: bool,
@@ -83,6 +86,7 @@ impl Wire {
             write_fails: false,
             vectored,
             bytes_read: 0,
+            looks_like_tls: false,
             end_read: false,
             write_failed: false,
             shut_down: false,
@@ -146,6 +150,9 @@ impl State {
     }
 
     fn note_read(&mut self, bytes: &[u8]) {
+        if self.bytes_read == 0 {
+            self.looks_like_tls = matches!(bytes, [22] | [22, 3, ..]);
+        }
         self.bytes_read += bytes.len();
         self.read_since_flush = true;
         for byte in bytes {
