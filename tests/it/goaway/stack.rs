@@ -7,6 +7,7 @@ use hyper_connstate::{Accept, Address, Conn, ConnState, ConnStateLayer, Connecti
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+#[cfg(feature = "axum")]
 use crate::support::handler::handle;
 use crate::support::server::{handle_incoming, new_builder, serve_connection};
 use crate::support::{Kind, tls};
