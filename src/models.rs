@@ -20,12 +20,14 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::tracker::{Exchange, Request, Response};
+use crate::conn::{ExchangeId, RequestLength};
+use crate::tracker::{Request, Response};
 use crate::{Address, CloseReason, Conn, ConnIo, ConnState, Connections, Hook};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 const PLAIN: Request = Request { has_body: false, may_persist: true };
+const LENGTH: RequestLength = RequestLength { head: GET.len() as u64, spaces: 2, body: Some(0) };
 const KEPT: Response = Response { may_persist: true, upgraded: false };
 const SWITCHED: Response = Response { may_persist: true, upgraded: true };
 
@@ -207,15 +209,15 @@ const EVERY: [Until; 9] = [
     Until::Hijacked,
 ];
 
-fn prepare(log: &Arc<Log>, until: Until) -> (Task, Conn, Exchange) {
+fn prepare(log: &Arc<Log>, until: Until) -> (Task, Conn, Option<ExchangeId>) {
     let (mut task, conn) = Task::new(log);
-    let mut exchange = 0;
+    let mut exchange = None;
     if until > Until::New {
         task.client_says(GET);
         assert!(task.read().is_ready());
     }
     if until > Until::Head {
-        exchange = conn.request_began(PLAIN).unwrap();
+        exchange = conn.request_began(PLAIN, LENGTH);
         assert!(task.read().is_pending());
     }
     if until > Until::Serving {
@@ -226,7 +228,7 @@ fn prepare(log: &Arc<Log>, until: Until) -> (Task, Conn, Exchange) {
     }
     if until > Until::PartFlushed {
         let response = if until >= Until::HandingOver { SWITCHED } else { KEPT };
-        conn.response_ended(exchange, response);
+        ended(&conn, exchange, response);
     }
     if until > Until::Answered {
         let _ = task.flush();
@@ -238,8 +240,15 @@ fn prepare(log: &Arc<Log>, until: Until) -> (Task, Conn, Exchange) {
     (task, conn, exchange)
 }
 
+/// A response ends, if its request has begun.
+fn ended(conn: &Conn, exchange: Option<ExchangeId>, response: Response) {
+    if let Some(exchange) = exchange {
+        conn.response_ended(exchange, response);
+    }
+}
+
 /// What the connection's task does next.
-fn next_step(task: &mut Task, conn: &Conn, exchange: Exchange, until: Until) -> bool {
+fn next_step(task: &mut Task, conn: &Conn, exchange: Option<ExchangeId>, until: Until) -> bool {
     match until {
         Until::New | Until::Idle => {
             task.client_says(GET);
@@ -248,11 +257,11 @@ fn next_step(task: &mut Task, conn: &Conn, exchange: Exchange, until: Until) -> 
             task.read().is_ready()
         }
         Until::Head => {
-            conn.request_began(PLAIN);
+            conn.request_began(PLAIN, LENGTH);
             task.read().is_ready()
         }
         Until::Serving | Until::PartFlushed => {
-            conn.response_ended(exchange, KEPT);
+            ended(conn, exchange, KEPT);
             task.answer();
             let _ = task.flush();
             task.read().is_ready()
@@ -277,7 +286,7 @@ fn a_response_ends_on_another_thread() {
             let log = Arc::new(Log::default());
             let (mut task, conn, exchange) = prepare(&log, Until::PartFlushed);
             let other = conn.clone();
-            let handler = thread::spawn(move || other.response_ended(exchange, KEPT));
+            let handler = thread::spawn(move || ended(&other, exchange, KEPT));
             if moves {
                 task.moves();
             }
@@ -357,7 +366,7 @@ fn reports_come_one_after_the_other() {
                 let (mut task, conn, _) = prepare(&log, until);
                 *log.closes_at.lock().unwrap() = closes_at;
                 let other = conn.clone();
-                let layer = thread::spawn(move || other.request_began(PLAIN));
+                let layer = thread::spawn(move || other.request_began(PLAIN, LENGTH));
                 let _ = task.flush();
                 let _ = task.read();
                 task.io = None;
@@ -381,7 +390,7 @@ fn the_stream_is_dropped_in_every_stage() {
                 let thread = thread::spawn(move || match what {
                     0 => other.close(),
                     1 => other.drain(),
-                    _ => other.response_ended(exchange, KEPT),
+                    _ => ended(&other, exchange, KEPT),
                 });
                 task.io = None;
                 thread.join().unwrap();

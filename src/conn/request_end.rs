@@ -100,6 +100,10 @@ impl RequestLength {
         if !read.ends_in_empty_line() || read_of_it == Some(self.head) {
             return CHUNKS;
         }
+        // That may be its head's empty line.
+        if read_of_it.is_none() && !read.ends_in_last_chunk() {
+            return UNKNOWN;
+        }
         chunks_end(read)
     }
 }

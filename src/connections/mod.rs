@@ -158,6 +158,12 @@ impl Connections {
         Drain::new(self.clone(), timeout)
     }
 
+    /// A drain begins, of which nobody waits for the end.
+    #[cfg(all(test, loom_models))]
+    pub(crate) fn start_draining(&self) {
+        self.0.begin_drain(Duration::ZERO);
+    }
+
     /// Resolves when a drain has begun.
     pub(crate) async fn until_draining(&self) {
         let mut began = pin!(self.0.drain_began());

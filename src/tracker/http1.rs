@@ -177,6 +177,7 @@ impl Tracker {
         self.word.put(Flag::RequestBodyOpen, false);
         self.word.put(Flag::BodyMaybeUnread, request.has_body);
         self.word.put(Flag::BodyNotFollowed, request.has_body);
+        self.word.put(Flag::BodyDropped, false);
         // What is flushed of the answer before says nothing of this one.
         self.word.put(Flag::MayPersist, request.may_persist && !leftover);
         self.word.put(Flag::Upgraded, false);

@@ -159,7 +159,9 @@ impl Tracker {
     /// Bytes of the client's may be unread or still coming when the server
     /// shuts the stream down.
     pub(crate) fn may_have_unread(self) -> bool {
-        let request = self.word.has(Flag::BodyMaybeUnread) || self.word.has(Flag::RejectedByHyper);
+        let request = self.word.has(Flag::BodyMaybeUnread)
+            || self.word.has(Flag::BodyDropped)
+            || self.word.has(Flag::RejectedByHyper);
         !self.has_read_all() && (self.word.is_http2() || self.is_draining() || request)
     }
 
@@ -289,9 +291,9 @@ impl Tracker {
                     if read_to_end {
                         self.word.put(Flag::BodyMaybeUnread, false);
                     } else {
-                        // What is left of it is hyper's to drain, as if it had
-                        // never been followed.
-                        self.word.put(Flag::BodyNotFollowed, true);
+                        // hyper tries once to drain what is left of it, and
+                        // that it finds nothing then says nothing of the rest.
+                        self.word.put(Flag::BodyDropped, true);
                     }
                     return self.part_ended();
                 }

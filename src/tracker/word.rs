@@ -80,6 +80,8 @@ pub(crate) enum Flag {
     BodyMaybeUnread,
     /// The request has a body whose end nobody will record.
     BodyNotFollowed,
+    /// The request had a body that was followed, and dropped before its end.
+    BodyDropped,
     MayPersist,
     Upgraded,
     /// Bytes of the answer have been flushed.
@@ -89,7 +91,7 @@ pub(crate) enum Flag {
 }
 
 impl Flag {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::KeptAlive,
         Self::NoNextRequest,
         Self::ReadEnded,
@@ -107,6 +109,7 @@ impl Flag {
         Self::RequestBodyOpen,
         Self::BodyMaybeUnread,
         Self::BodyNotFollowed,
+        Self::BodyDropped,
         Self::MayPersist,
         Self::Upgraded,
         Self::AnswerFlushed,

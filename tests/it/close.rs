@@ -214,6 +214,8 @@ async fn with_requests_in_the_buffer() {
         let answers = String::from_utf8(peer.rest().await).unwrap();
         assert_eq!(answers.matches("HTTP/1.1 200").count(), 1, "{kind:?} {answers}");
         assert!(answers.ends_with("\r\n\r\nhello\n"), "{kind:?} {answers}");
+        // The client has half a second to close its side.
+        tokio::time::sleep(Duration::from_millis(600)).await;
         settle().await;
         let states = peer.recorder.states(peer.name());
         assert_eq!(states.last(), Some(&ConnState::Closed), "{kind:?} {states:?}");

@@ -1,5 +1,7 @@
-//! Graceful shutdown: idle connections go at once, active ones finish.
+//! Graceful shutdown: active connections finish, and quiet ones have time for
+//! the request that may be under way.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -7,12 +9,12 @@ use std::time::Duration;
 
 use hyper_connstate::{Address, ConnIo, ConnState, Connections, Drained};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::support::frames::*;
 use crate::support::handler::released;
-use crate::support::raw::{Stoppable, Stopped};
+use crate::support::raw::Stoppable;
 use crate::support::{Answer, Kind, Server, Woken, settle};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -20,25 +22,32 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const UPGRADE: &str =
     "GET /upgrade HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
 
-fn drained(drained: usize, forced: usize, hijacked: usize) -> [usize; 3] {
-    [drained, forced, hijacked]
+/// How long New and Idle ones wait.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a client is then given to close its side.
+const LINGER: Duration = Duration::from_millis(500);
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+fn drained(drained: usize, forced: usize, hijacked: usize) -> [usize; 4] {
+    [drained, forced, 0, hijacked]
 }
 
-fn numbers(result: Drained) -> [usize; 3] {
-    [result.drained, result.forced, result.hijacked]
+fn numbers(result: Drained) -> [usize; 4] {
+    [result.drained, result.forced, result.broken, result.hijacked]
 }
 
-fn drain(connections: &Connections) -> JoinHandle<Stopped> {
-    let drain = connections.drain(DEADLINE);
-    tokio::spawn(async move { Stopped::now(drain.await) })
+fn says_close(answer: &Answer) -> bool {
+    answer.head.contains("connection: close\r\n")
 }
 
-/// What both ways to drain have in common: a loop of the user's own, and
-/// `serve`. Idle is reported where nobody can know that it will not last.
+/// On every stack: no Idle after an answer that says that it is the last one,
+/// and in HTTP/2, whose answers do not, Idle as ever.
 #[tokio::test(start_paused = true)]
 async fn every_state() {
     for server in Stoppable::of_every_kind().await {
-        let (idle_word, kind) = (server.idle_word(), server.kind());
+        let kind = server.kind();
         let new = server.connect().await;
         new.sees("new").await;
         let mut idle = server.connect().await;
@@ -56,43 +65,145 @@ async fn every_state() {
 
         let start = Instant::now();
         let result = server.stop();
+        if server.is_serve() {
+            idle2.answer_ping().await;
+            active2.answer_ping().await;
+        }
+        tokio::time::sleep_until(start + GRACE - Duration::from_millis(100)).await;
+        assert_eq!((new.conn().state(), idle.conn().state()), (ConnState::New, ConnState::Idle));
         new.sees("closed").await;
         idle.sees("closed").await;
         idle2.sees("closed").await;
         active.sees("").await;
         active2.sees("").await;
-        // At once: no five seconds as in Go.
-        assert!(start.elapsed() < Duration::from_secs(2), "{kind:?} {:?}", start.elapsed());
+        // No five seconds as in Go.
+        let took = start.elapsed();
+        assert!(took < GRACE + LINGER + Duration::from_millis(500), "{kind:?} {took:?}");
         assert!(active.conn().is_draining());
         assert!(!result.is_finished());
 
         active.send("dy").await;
-        let Answer { head, body } = active.response().await;
-        assert_eq!(body, b"body");
-        assert_eq!(head.contains("connection: close"), idle_word.is_empty(), "{head}");
-        active.sees(&format!("{idle_word} closed")).await;
+        let answer = active.response().await;
+        assert_eq!(answer.body, b"body");
+        assert!(says_close(&answer), "{kind:?} {}", answer.head);
+        active.sees("closed").await;
         active2.send(data(1, b"body", END_STREAM)).await;
         active2.end_of_stream(1).await;
-        active2.sees(&format!("{idle_word} closed")).await;
+        active2.sees("idle closed").await;
         assert_eq!(numbers(result.await.unwrap().drained), drained(5, 0, 0), "{kind:?}");
     }
 }
 
-/// Where the loop is the crate's, HTTP/2 clients are told.
-#[cfg(feature = "serve")]
+/// A request that was under way when the drain began is answered, and told.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_within_the_grace() {
+    for served_before in [0, 1, 2] {
+        for server in Stoppable::of_every_kind().await {
+            let kind = server.kind();
+            let mut peer = server.connect().await;
+            for _ in 0..served_before {
+                peer.get("/").await;
+                peer.response().await;
+            }
+            settle().await;
+            let states = peer.states();
+            let result = server.stop();
+            tokio::time::sleep(GRACE - Duration::from_millis(200)).await;
+            assert_eq!(peer.states(), states, "{kind:?}");
+            peer.send(GET).await;
+            let answer = peer.response().await;
+            assert_eq!(answer.body, b"hello\n");
+            assert!(says_close(&answer), "{kind:?} {}", answer.head);
+            assert_eq!(peer.rest().await, b"");
+            assert_eq!(numbers(result.await.unwrap().drained), drained(1, 0, 0), "{kind:?}");
+            assert_eq!(peer.states()[states.len()..], [ConnState::Active, ConnState::Closed]);
+        }
+    }
+}
+
+/// In HTTP/2 those are served that come before the client knows.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_comes_within_the_round_trip() {
+    for server in Stoppable::of_every_kind().await {
+        let mut peer = server.connect_alpn("h2").await;
+        peer.send([opening(), get(1, "/")].concat()).await;
+        peer.sees("new active idle active idle").await;
+        let result = server.stop();
+        // Turns nothing away.
+        settle().await;
+        let goaway = peer.frame_of(0x7).await.payload;
+        assert_eq!(goaway, [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0], "{:?}", server.kind());
+        // hyper finds out when its client has seen that; this crate waits.
+        let ping = if server.is_serve() { Some(peer.frame_of(0x6).await.payload) } else { None };
+        peer.send(get(3, "/")).await;
+        peer.end_of_stream(3).await;
+        if let Some(ping) = ping {
+            peer.send(frame(0x6, 0x1, 0, &ping)).await;
+        }
+        // And then says which was the last one.
+        tokio::time::sleep(2 * GRACE).await;
+        let goaway = peer.frame_of(0x7).await.payload;
+        assert_eq!(goaway, [0, 0, 0, 3, 0, 0, 0, 0], "{:?}", server.kind());
+        peer.sees("active idle closed").await;
+        assert_eq!(numbers(result.await.unwrap().drained), drained(1, 0, 0), "{:?}", server.kind());
+    }
+}
+
+/// An answer whose head is out when the drain begins cannot say so any more:
+/// the connection is Idle after it, and has its grace from then.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_begun() {
+    for server in Stoppable::of_every_kind().await {
+        let mut peer = server.connect().await;
+        peer.get("/parts/begun").await;
+        peer.sees("new active").await;
+        let head = peer.head().await;
+        assert!(!head.contains("connection: close"));
+        let result = server.stop();
+        tokio::time::sleep(3 * GRACE).await;
+        peer.sees("").await;
+        released("begun").notify_one();
+        peer.sees("idle").await;
+        peer.read_until("0\r\n\r\n").await;
+        peer.send(GET).await;
+        let answer = peer.response().await;
+        assert!(says_close(&answer), "{:?} {}", server.kind(), answer.head);
+        peer.sees("active closed").await;
+        assert_eq!(numbers(result.await.unwrap().drained), drained(1, 0, 0));
+    }
+}
+
+/// Without a grace quiet connections are closed at once.
+#[tokio::test(start_paused = true)]
+async fn no_grace() {
+    for kind in Kind::all() {
+        let server = Server::start(kind).await;
+        let new = server.connect().await;
+        let mut idle = server.connect().await;
+        idle.get("/").await;
+        idle.response().await;
+        idle.sees("new active idle").await;
+        let start = Instant::now();
+        let drain = server.connections.drain(DEADLINE).idle_grace(Duration::ZERO);
+        assert_eq!(numbers(drain.await), drained(2, 0, 0), "{kind:?}");
+        assert!(start.elapsed() <= LINGER + Duration::from_millis(10), "{:?}", start.elapsed());
+        new.sees("new closed").await;
+        idle.sees("closed").await;
+    }
+}
+
+/// HTTP/2 clients are told.
 #[tokio::test(start_paused = true)]
 async fn goaway() {
     for server in Stoppable::of_every_kind().await {
-        if !server.idle_word().is_empty() {
-            continue;
-        }
         for request in [get(1, "/"), get(1, "/slow")] {
             let server = server.another().await;
             let mut peer = server.connect_alpn("h2").await;
             peer.send([opening(), request].concat()).await;
             settle().await;
             let result = server.stop();
-            while peer.frame().await.kind != 0x7 {}
+            settle().await;
+            peer.frame_of(0x7).await;
             peer.close().await;
             result.await.unwrap();
         }
@@ -176,6 +287,8 @@ async fn hijacked_connections_waited_for() {
     let mut other = server.connect().await;
     other.send(UPGRADE).await;
     other.sees("new active hijacked").await;
+    // Unread, it would make a reset of its end.
+    peer.head().await;
     let drain = server.connections.drain(DEADLINE).wait_for_hijacked(true);
     let start = Instant::now();
     let result = tokio::spawn(drain.into_future());
@@ -186,27 +299,49 @@ async fn hijacked_connections_waited_for() {
     assert_eq!(server.connections.len(), 1);
 }
 
-/// Those that come while it lasts are closed too.
+/// Nobody is there for them any more, and the system says so at once; those
+/// that were accepted before are drained.
 #[tokio::test(start_paused = true)]
 async fn connections_that_come_late() {
-    let server = Server::start(Kind::Tower).await;
-    let mut slow = server.connect().await;
-    slow.get("/slow").await;
-    slow.sees("new active").await;
-    let result = drain(&server.connections);
-    settle().await;
-    let late = server.connect().await;
-    late.sees("new closed").await;
-    slow.close().await;
-    assert_eq!(result.await.unwrap().drained.forced, 0);
-    assert!(server.connections.is_empty());
+    for server in Stoppable::of_every_kind().await {
+        let mut slow = server.connect().await;
+        slow.get("/wait/late").await;
+        slow.sees("new active").await;
+        let just_before = server.connect().await;
+        just_before.sees("new").await;
+        let result = server.stop();
+        settle().await;
+        let error = TcpStream::connect(server.addr()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{:?}", server.kind());
+        just_before.sees("closed").await;
+        released("late").notify_one();
+        slow.response().await;
+        slow.sees("closed").await;
+        assert_eq!(numbers(result.await.unwrap().drained), drained(2, 0, 0), "{:?}", server.kind());
+        assert!(server.connections().is_empty());
+    }
+}
+
+/// What others break off is not drained.
+#[tokio::test(start_paused = true)]
+async fn broken_off_meanwhile() {
+    for server in Stoppable::of_every_kind().await {
+        let mut slow = server.connect().await;
+        slow.get("/slow").await;
+        slow.sees("new active").await;
+        let result = server.stop();
+        settle().await;
+        slow.reset().await;
+        let result = result.await.unwrap().drained;
+        assert_eq!(numbers(result), [0, 0, 1, 0], "{:?}", server.kind());
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_there() {
     let connections = Connections::new();
     let result = connections.drain(DEADLINE).await;
-    assert_eq!(result.to_string(), "0 drained, 0 closed by force, 0 hijacked left");
+    assert_eq!(result.to_string(), "0 drained, 0 closed by force, 0 broken off, 0 hijacked left");
 }
 
 /// A handshake under way is given up.

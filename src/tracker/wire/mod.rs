@@ -23,7 +23,6 @@ const TLS_HANDSHAKE: u8 = 22;
 /// Any TLS record that a server may begin with: from change_cipher_spec to
 /// application_data.
 const TLS_RECORDS: std::ops::RangeInclusive<u8> = 20..=23;
-const TLS_MAJOR: u8 = 3;
 
 const SETTINGS: u8 = 0x4;
 
@@ -276,10 +275,10 @@ impl Wire {
     }
 }
 
-/// The first record's header: its type and the version's first byte, as far as
-/// they are there.
+/// A TLS handshake record's type, with which no request begins. The rest of it
+/// is not looked at: what the server answers decides.
 fn is_client_hello(bytes: &[u8]) -> bool {
-    matches!(bytes, [TLS_HANDSHAKE] | [TLS_HANDSHAKE, TLS_MAJOR, ..])
+    bytes.first() == Some(&TLS_HANDSHAKE)
 }
 
 #[cfg(test)]

@@ -173,6 +173,17 @@ fn a_body_comes_before_the_layer_is_called() {
 }
 
 #[test]
+fn chunks_behind_trailers_in_one_go() {
+    let mut first = post();
+    (first.request.framing, first.next) = (Framing::ChunkedTrailers, Next::Glued);
+    for framing in [Framing::Chunked, Framing::ChunkedTrailers, Framing::Length] {
+        let mut second = post_in_parts();
+        (second.request.framing, second.answer.reading) = (framing, Reading::Detached);
+        http1(&[first.clone(), second]);
+    }
+}
+
+#[test]
 fn the_next_head_in_parts_behind_chunks() {
     for framing in [Framing::Chunked, Framing::ChunkedTrailers] {
         let mut first = post_in_parts();

@@ -81,6 +81,11 @@ impl Peer {
         &self.client
     }
 
+    /// All that has been reported.
+    pub fn states(&self) -> Vec<hyper_connstate::ConnState> {
+        self.recorder.states(&self.client)
+    }
+
     pub fn conn(&self) -> hyper_connstate::Conn {
         self.recorder.conn(&self.client)
     }
@@ -206,14 +211,20 @@ impl Peer {
         Frame { kind: header[3], flags: header[4], stream, payload }
     }
 
-    /// Reads frames up to a PING, and answers it.
-    pub async fn answer_ping(&mut self) {
+    /// Reads frames up to one of this kind.
+    pub async fn frame_of(&mut self, kind: u8) -> Frame {
         loop {
             let frame = self.frame().await;
-            if frame.kind == 0x6 {
-                return self.send(super::frames::frame(0x6, 0x1, 0, &frame.payload)).await;
+            if frame.kind == kind {
+                return frame;
             }
         }
+    }
+
+    /// Reads frames up to a PING, and answers it.
+    pub async fn answer_ping(&mut self) {
+        let ping = self.frame_of(0x6).await;
+        self.send(super::frames::frame(0x6, 0x1, 0, &ping.payload)).await;
     }
 
     /// Reads frames until one ends this stream: END_STREAM or RST_STREAM.

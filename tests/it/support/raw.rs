@@ -147,10 +147,7 @@ impl Stoppable {
     pub async fn of_every_kind() -> Vec<Self> {
         let mut servers = Vec::new();
         for kind in Kind::all() {
-            // `axum::serve` has a shutdown of its own.
-            if !format!("{kind:?}").starts_with("Axum") {
-                servers.push(Self::start(kind).await);
-            }
+            servers.push(Self::start(kind).await);
         }
         servers
     }
@@ -185,17 +182,15 @@ impl Stoppable {
         self.result.lock().unwrap().take().unwrap()
     }
 
-    /// What is reported between the last answer and Closed.
-    pub fn idle_word(&self) -> &'static str {
-        let ours = format!("{:?}", self.server.kind).starts_with("Serve");
-        if ours { "" } else { "idle" }
+    /// Whether the loop is the crate's, and hyper does the draining in HTTP/2.
+    pub fn is_serve(&self) -> bool {
+        format!("{:?}", self.server.kind).starts_with("Serve")
     }
 
     pub fn kind(&self) -> Kind {
         self.server.kind
     }
 
-    #[cfg(feature = "tls")]
     pub fn addr(&self) -> std::net::SocketAddr {
         self.server.addr
     }
