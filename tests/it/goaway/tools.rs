@@ -22,7 +22,7 @@ use tokio::process::Command;
 
 use super::stream::{ALL, Shape, Shaped};
 use crate::support::handler::released;
-use crate::support::server::{handle_incoming, new_builder, serve_connection};
+use crate::support::server::{new_builder, serve_connection};
 use crate::support::start_watchdog;
 
 /// Sockets whose writes take few bytes at a time.
@@ -77,7 +77,8 @@ impl Stack {
             })),
             #[cfg(feature = "serve")]
             Self::Serve => drop(tokio::spawn(async move {
-                let serve = hyper_connstate::serve(listener, tower::service_fn(handle_incoming));
+                let service = tower::service_fn(crate::support::server::handle_incoming);
+                let serve = hyper_connstate::serve(listener, service);
                 serve.http(|http| *http = new_builder()).await.map(drop)
             })),
         }
