@@ -37,7 +37,7 @@ impl Conn {
     /// Discounts a request that the program wants to be discounted.
     #[inline]
     pub(crate) fn discount_by_head<B>(&self, request: &Request<B>) {
-        if let Some(discount) = &self.0.settings.discount {
+        if let Some(discount) = self.0.settings.discount.get() {
             if discount(request.method(), request.uri(), request.headers()) {
                 self.discount_request();
             }

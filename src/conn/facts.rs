@@ -286,7 +286,7 @@ impl Conn {
             self.note_work(now);
         }
         self.0.state.store(state, now.saturating_duration_since(self.0.accepted_at));
-        report_state(&*self.0.settings.hook, self, state);
+        report_state(&self.0.settings.hook, self, state);
         if state == ConnState::Hijacked {
             self.0.changed.notify_waiters();
         }
@@ -329,7 +329,7 @@ impl Conn {
         }
         self.0.changed.notify_waiters();
         if let Some(reason) = self.close_reason() {
-            report_end(&*self.0.settings.hook, self, reason);
+            report_end(&self.0.settings.hook, self, reason);
         }
         // From here on nothing keeps the connection's tasks alive, nor the
         // values the connection. Last, because dropping them runs code that is

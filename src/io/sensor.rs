@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::Conn;
 use crate::conn::{BytesRead, Side};
+use crate::sync::atomic::Ordering;
 use crate::tracker::wire::{Gap, Wire};
 use crate::tracker::{Closing, Demand, Fact, Tracker};
 
@@ -24,7 +25,7 @@ pub(crate) struct Sensor {
 
 impl Sensor {
     pub(crate) fn new(conn: Conn) -> Self {
-        let lingers = conn.settings().lingering_close;
+        let lingers = conn.settings().lingering_close.load(Ordering::Relaxed);
         Self {
             conn,
             wire: Wire::new(),

@@ -9,6 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use super::head::{RequestHead, ends_connection, say_close};
 use crate::Conn;
 use crate::conn::{ExchangeId, Place, RequestLength};
+use crate::sync::atomic::Ordering;
 use crate::tracker;
 
 /// In a request's extensions: a layer tracks this request, and those further
@@ -72,7 +73,7 @@ impl ResponseGuard {
             }
             guard
         };
-        if conn.settings().conn_in_requests {
+        if conn.settings().conn_in_requests.load(Ordering::Relaxed) {
             request.extensions_mut().insert(conn.clone());
         }
         guard

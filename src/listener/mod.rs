@@ -20,6 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::conn::Settings;
 use crate::hook::Hook;
 use crate::io::ConnIo;
+use crate::sync::atomic::Ordering;
 use crate::{Address, Conn, Connections, Handshake};
 
 /// Wraps a listener so that `hook` is told what each of its connections is
@@ -286,8 +287,8 @@ impl<L> InstrumentedListener<L> {
     /// sends a reset that overtakes the answer. So only the server's side is
     /// closed at first, and what still comes is read and thrown away: 16 MiB of
     /// each connection at most, and of 1,024 connections at once.
-    pub fn lingering_close(mut self, on: bool) -> Self {
-        Arc::make_mut(&mut self.settings).lingering_close = on;
+    pub fn lingering_close(self, on: bool) -> Self {
+        self.settings.lingering_close.store(on, Ordering::Relaxed);
         self
     }
 
@@ -295,8 +296,8 @@ impl<L> InstrumentedListener<L> {
     /// find it with `request.extensions().get::<Conn>()` in any stack that has
     /// the layer. Off unless it is turned on, because it allocates for each
     /// request. (In axum handlers extract `Conn`, which needs none of this.)
-    pub fn conn_in_requests(mut self, on: bool) -> Self {
-        Arc::make_mut(&mut self.settings).conn_in_requests = on;
+    pub fn conn_in_requests(self, on: bool) -> Self {
+        self.settings.conn_in_requests.store(on, Ordering::Relaxed);
         self
     }
 
@@ -313,10 +314,11 @@ impl<L> InstrumentedListener<L> {
     /// # }
     /// ```
     pub fn discount_requests(
-        mut self,
+        self,
         discount: impl Fn(&Method, &Uri, &HeaderMap) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Arc::make_mut(&mut self.settings).discount = Some(Arc::new(discount));
+        // Of several the first counts.
+        let _ = self.settings.discount.set(Box::new(discount));
         self
     }
 
