@@ -59,7 +59,9 @@ impl Watched {
                 assert!(!wire.unflushed || wire.ended_at_flush == ended, "an answer is not out");
                 // (A client may have gone by the time that hyper looks again.)
                 wire.too_early = wire.shut_down;
-                wire.kept = !wire.unflushed;
+                // (Where answers are held back, the refusal of the next request
+                // is flushed with them.)
+                wire.kept = !wire.unflushed && !self.pipeline_flush;
             }
             ConnState::Idle => {}
             ConnState::Hijacked => {
