@@ -74,9 +74,12 @@ use crate::Conn;
 /// # Request bodies
 ///
 /// The layer follows the response. hyper keeps a connection busy until the
-/// request's body has been read too, so a handler that moves the request's
-/// body into a task which outlives the response can make this layer report
-/// `Idle` while that task still reads.
+/// request's body has been read too, which may be later: a handler can move it
+/// into a task that outlives the response. So its bytes are counted, and the
+/// connection is `Active` until they have been read. Where they cannot be (a
+/// head with two lengths, or one with a length beside chunks; the beginning of
+/// a request in one read with the last chunk before it), `Idle` may come while
+/// that task still reads, or only with the next request.
 #[derive(Clone, Debug, Default)]
 pub struct ConnStateLayer {
     conn: Option<Conn>,

@@ -127,6 +127,9 @@ impl Watched {
             && !wire.unflushed
             && !wire.waiting
             && !wire.read_since_flush
+            // That the chunks have ended was not seen, and is of no interest:
+            // the next request has begun.
+            && !wire.begun_behind_chunks
             && wire.incoming.is_empty();
         let goes_on = !wire.end_read && !wire.write_failed && !wire.shut_down && !wire.ending;
         let given_away = self.handlers.upgraded.load(Ordering::Relaxed);

@@ -132,9 +132,10 @@ impl Control {
     /// has given up waiting for the client to do the same.
     pub async fn pause(&self) {
         self.settle().await;
-        let inner = self.lock();
-        let lingers = inner.shut_down && !inner.dropped;
-        drop(inner);
+        let lingers = {
+            let inner = self.lock();
+            inner.shut_down && !inner.dropped
+        };
         if lingers {
             tokio::time::sleep(Duration::from_millis(600)).await;
             self.settle().await;
