@@ -72,8 +72,11 @@ use crate::Conn;
 ///
 /// The layer watches the response. hyper keeps a connection busy until the
 /// request's body has been read too. A handler may move that body into a task
-/// which outlives the response; then the bytes that the client sends are
-/// counted, which is exact where the request has a `Content-Length`.
+/// which outlives the response; so the bytes that the client sends are counted,
+/// and the connection is `Active` until the body has been read. Some cannot be
+/// counted: those of a head with two lengths, or with a length beside chunks,
+/// and of a request that begins in one read with the last chunk before it. Then
+/// `Idle` may come while the task still reads, or only with the next request.
 #[derive(Clone, Debug, Default)]
 pub struct ConnStateLayer {
     conn: Option<Conn>,

@@ -59,7 +59,9 @@ impl Watched {
                 assert!(!wire.unflushed || wire.ended_at_flush == ended, "an answer is not out");
                 // (A client may have gone by the time that hyper looks again.)
                 wire.too_early = wire.shut_down;
-                wire.kept = !wire.unflushed;
+                // (Where answers are held back, the refusal of the next request
+                // is flushed with them.)
+                wire.kept = !wire.unflushed && !self.pipeline_flush;
             }
             ConnState::Idle => {}
             ConnState::Hijacked => {
@@ -125,6 +127,9 @@ impl Watched {
             && !wire.unflushed
             && !wire.waiting
             && !wire.read_since_flush
+            // That the chunks have ended was not seen, and is of no interest:
+            // the next request has begun.
+            && !wire.begun_behind_chunks
             && wire.incoming.is_empty();
         let goes_on = !wire.end_read && !wire.write_failed && !wire.shut_down && !wire.ending;
         let given_away = self.handlers.upgraded.load(Ordering::Relaxed);

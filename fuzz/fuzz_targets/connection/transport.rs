@@ -37,6 +37,10 @@ pub struct State {
     /// The first read looked like the beginning of TLS; what follows says
     /// nothing until the server answers.
     pub looks_like_tls: bool,
+    /// The last read may have ended in the middle of a head that began behind
+    /// chunks.
+    pub begun_behind_chunks: bool,
+    read: Vec<u8>,
     /// The client's end was seen, or reading failed.
     pub end_read: bool,
     pub write_failed: bool,
@@ -87,6 +91,8 @@ impl Wire {
             vectored,
             bytes_read: 0,
             looks_like_tls: false,
+            begun_behind_chunks: false,
+            read: Vec::new(),
             end_read: false,
             write_failed: false,
             shut_down: false,
@@ -154,6 +160,10 @@ impl State {
             self.looks_like_tls = matches!(bytes, [22] | [22, 3, ..]);
         }
         self.bytes_read += bytes.len();
+        self.read.extend(bytes);
+        let chunked = self.read.windows(7).any(|part| part.eq_ignore_ascii_case(b"chunked"));
+        let ends = bytes.windows(5).any(|part| part == b"0\r\n\r\n");
+        self.begun_behind_chunks = chunked && ends && !bytes.ends_with(b"\r\n\r\n");
         self.read_since_flush = true;
         for byte in bytes {
             if self.preface == PREFACE.len() {
