@@ -31,6 +31,17 @@ pub fn miscounted<'a>(
     any && (!head_sent || behind.any(moves_body))
 }
 
+/// Chunks behind a head that hyper has taken a length out of: where they begin
+/// is not known, and the end of their head, in one read with what seems to be
+/// more, is taken for theirs. What comes of them behind the answer looks like the
+/// next request, so it is Active until that has come.
+pub fn chunks_behind_a_longer_head(kind: Kind, begun: &[Exchange]) -> bool {
+    let Some((last, before)) = begun.split_last() else { return false };
+    let longer = |exchange: &Exchange| exchange.request.framing == Framing::LengthTwice;
+    let chunked = matches!(last.request.framing, Framing::Chunked | Framing::ChunkedTrailers);
+    before.iter().any(longer) && chunked && moves_body(last) && !kind.follows_bodies()
+}
+
 /// Whether a task has the request's body that outlives the answer.
 fn moves_body(exchange: &Exchange) -> bool {
     use Reading::*;

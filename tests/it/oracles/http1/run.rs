@@ -256,7 +256,7 @@ impl Run<'_> {
             ConnState::Idle => self.idle().await,
             ConnState::Active => match self.busy(reads) {
                 Some(_) => Ok(Course::On),
-                None if self.has_trailers_behind_answer() => Ok(Course::Over),
+                None if self.may_stay_active() => Ok(Course::Over),
                 None => {
                     let answered = self.probe().await.answered;
                     self.fault("Active though all is over", further(answered))
@@ -275,10 +275,13 @@ impl Run<'_> {
         (0..self.progress.len()).any(taken)
     }
 
-    /// See [`exemptions::trailers_behind_answer`].
-    fn has_trailers_behind_answer(&self) -> bool {
-        let last = &self.script.exchanges[self.progress.len() - 1];
-        exemptions::trailers_behind_answer(self.script.kind, last)
+    /// See [`exemptions::trailers_behind_answer`] and
+    /// [`exemptions::chunks_behind_a_longer_head`].
+    fn may_stay_active(&self) -> bool {
+        let begun = &self.script.exchanges[..self.progress.len()];
+        let kind = self.script.kind;
+        begun.last().is_some_and(|last| exemptions::trailers_behind_answer(kind, last))
+            || exemptions::chunks_behind_a_longer_head(kind, begun)
     }
 
     fn is_closed_by_program(&self) -> bool {
