@@ -35,7 +35,7 @@ macro_rules! reasons {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Reason {
             $($name = $code,)+
-            Io = 15,
+            Io = 31,
         }
 
         impl Reason {
@@ -103,15 +103,43 @@ reasons! {
     /// In an accept loop of your own it also stands for hyper's
     /// `header_read_timeout`, of which hyper says nothing but to your loop.
     Aborted = 10, "aborted by the server";
-    /// A time-out ended it: hyper's `header_read_timeout` under `serve`, an HTTP/2 client that does not answer
-    /// hyper's keep-alive PING, a time-out of this crate's.
+    /// A time-out ended it that is not one of [`Policies`](crate::Policies):
+    /// hyper's `header_read_timeout` under `serve`, an HTTP/2 client that does
+    /// not answer hyper's keep-alive PING.
     TimedOut = 11, "timed out";
+    /// [`Policies::handshake_timeout`](crate::Policies::handshake_timeout).
+    HandshakeTimeout = 12, "TLS handshake timed out";
+    /// [`Policies::first_byte_timeout`](crate::Policies::first_byte_timeout).
+    FirstByteTimeout = 13, "first byte timed out";
+    /// [`Policies::header_timeout`](crate::Policies::header_timeout).
+    HeaderTimeout = 14, "request head timed out";
+    /// [`Policies::idle_timeout`](crate::Policies::idle_timeout).
+    IdleTimeout = 15, "idle for too long";
+    /// [`Policies::body_timeout`](crate::Policies::body_timeout) or
+    /// [`min_body_rate`](crate::Policies::min_body_rate).
+    BodyTimeout = 16, "request body timed out";
+    /// [`Policies::write_timeout`](crate::Policies::write_timeout) or
+    /// [`min_write_rate`](crate::Policies::min_write_rate).
+    WriteTimeout = 17, "writing timed out";
+    /// [`Policies::tunnel_idle_timeout`](crate::Policies::tunnel_idle_timeout).
+    TunnelIdleTimeout = 18, "hijacked and idle for too long";
+    /// [`Policies::max_age`](crate::Policies::max_age).
+    MaxAge = 19, "reached its maximum age";
+    /// [`Policies::max_requests`](crate::Policies::max_requests).
+    MaxRequests = 20, "reached its maximum number of requests";
+    /// [`Policies::max_connections`](crate::Policies::max_connections) or
+    /// [`max_connections_per_ip`](crate::Policies::max_connections_per_ip).
+    Refused = 21, "refused: too many connections";
 }
 
 impl CloseReason {
     /// Nobody broke the connection off.
     pub(crate) fn is_good_order(self) -> bool {
-        matches!(self, Self::PeerClosed | Self::ServerClosed | Self::ShutdownDrained)
+        use CloseReason::*;
+        matches!(
+            self,
+            PeerClosed | ServerClosed | ShutdownDrained | IdleTimeout | MaxAge | MaxRequests
+        )
     }
 
     /// What an error of reading or writing says.
@@ -132,11 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_fit_into_four_bits_and_back() {
+    fn reasons_fit_into_five_bits_and_back() {
         assert_eq!(Reason::from_u8(0), None);
         for reason in ALL {
             let code = Reason::from(*reason) as u8;
-            assert!((1..16).contains(&code));
+            assert!((1..32).contains(&code));
             assert_eq!(Reason::from_u8(code).unwrap().with_kind(io::ErrorKind::Other), *reason);
         }
     }

@@ -49,6 +49,28 @@ pub(crate) fn conn_missing() {
     ));
 }
 
+/// A policy has run out for a connection.
+pub(crate) fn policy_expired(conn: &Conn, policy: crate::Policy) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        conn = conn.id().get(),
+        remote_addr = %conn.remote_addr(),
+        %policy,
+        "a connection ends because a policy has run out"
+    );
+}
+
+/// A connection was refused.
+pub(crate) fn connection_refused(conn: &Conn, limit: crate::Limit) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        conn = conn.id().get(),
+        remote_addr = %conn.remote_addr(),
+        %limit,
+        "a connection was refused"
+    );
+}
+
 /// A hook panicked; the panic goes no further.
 pub(crate) fn hook_panicked(conn: &Conn, report: &dyn std::fmt::Display) {
     #[cfg(feature = "tracing")]

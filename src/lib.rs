@@ -221,6 +221,7 @@ mod layer;
 mod listener;
 #[cfg(all(test, loom_models))]
 mod models;
+mod policies;
 #[cfg(feature = "serde")]
 mod serialize;
 #[cfg(feature = "serve")]
@@ -249,6 +250,7 @@ pub use layer::future::ConnStateFuture;
 pub use layer::service::ConnStateService;
 pub use listener::handshake::{Handshake, HandshakeError};
 pub use listener::{Accept, InstrumentedListener, instrument_listener};
+pub use policies::{Limit, Policies, Policy, Refusal};
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use serve::Tls;

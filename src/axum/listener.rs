@@ -5,6 +5,7 @@ use std::io;
 use axum::serve::{Listener, TapIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::listener::Accepted;
 use crate::listener::accept_errors::accept_past_errors;
 use crate::{Accept, Address, ConnIo, InstrumentedListener};
 
@@ -21,9 +22,12 @@ where
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, remote_addr) = accept_past_errors(self).await;
-        let address: Address = remote_addr.clone().into();
-        (self.register(stream, address).into_io(), remote_addr)
+        loop {
+            let Accepted { stream, remote_addr, place } = accept_past_errors(self).await;
+            if let Some(handshake) = self.register(stream, remote_addr.clone().into(), place) {
+                return (handshake.into_io(), remote_addr);
+            }
+        }
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {

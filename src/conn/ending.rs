@@ -45,10 +45,17 @@ impl Conn {
         self.close_for(CloseReason::ClosedByProgram);
     }
 
-    fn close_for(&self, reason: CloseReason) {
-        self.apply_and_wake(Fact::Close(reason));
+    pub(crate) fn close_for(&self, reason: CloseReason) {
+        self.record(Fact::Close(reason));
+        self.told_to_end();
+    }
+
+    /// The tracker has been told that the connection is to end: now whoever has
+    /// its stream is.
+    pub(super) fn told_to_end(&self) {
+        self.wake();
         self.0.changed.notify_waiters();
-        if self.shut_down_socket() {
+        if self.closing().is_some() && self.shut_down_socket() {
             // Its owner may keep what is left of the stream for ever.
             self.record(Fact::Dropped);
         }
@@ -97,10 +104,15 @@ impl Conn {
 
     /// Drains this connection, or `all` of its registry.
     pub(crate) fn drain_with(&self, idle_grace: Duration, all: bool) {
-        let grace = u64::try_from(idle_grace.as_nanos()).unwrap_or(u64::MAX);
-        self.0.idle_grace.store(grace, Ordering::Release);
+        self.set_idle_grace(idle_grace);
         self.apply_and_wake(Fact::Drain { all });
         self.0.changed.notify_waiters();
+    }
+
+    /// How long a drain that begins now waits for the next request.
+    pub(crate) fn set_idle_grace(&self, grace: Duration) {
+        let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+        self.0.idle_grace.store(grace, Ordering::Release);
     }
 
     /// The drain of all connections was given up.

@@ -79,6 +79,14 @@ impl Conn {
                 let _ = self.0.goaway_code.set(error_code);
                 self.record(fact)
             }
+            Fact::HeaderBlock { open: true } => {
+                self.head_began();
+                self.record(fact)
+            }
+            Fact::DataRead { total } => {
+                self.data_read(total);
+                false
+            }
             _ => self.record(fact),
         }
     }
@@ -98,7 +106,7 @@ impl Conn {
     }
 
     #[inline]
-    fn bytes_read(&self) -> BytesRead {
+    pub(super) fn bytes_read(&self) -> BytesRead {
         BytesRead::from_u64(self.0.bytes_read.load(Ordering::Relaxed))
     }
 
@@ -159,7 +167,11 @@ impl Conn {
     /// A request reached the layer.
     #[inline]
     pub(crate) fn count_request(&self) -> u64 {
-        self.0.requests.fetch_add(1, Ordering::Relaxed) + 1
+        let number = self.0.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if number >= self.max_requests() {
+            self.reached_max_requests();
+        }
+        number
     }
 
     /// Whether the tracker would still know this request from others, by a
@@ -207,7 +219,7 @@ impl Conn {
     }
 
     #[cold]
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         let wakers = self.wakers().clone();
         wakers.into_iter().flatten().for_each(Waker::wake);
     }

@@ -4,6 +4,8 @@ mod counting;
 mod ending;
 mod facts;
 mod id;
+mod noted;
+mod policies;
 mod request_end;
 mod settings;
 mod socket;
@@ -22,16 +24,19 @@ use tokio::sync::Notify;
 pub(crate) use self::ending::IDLE_GRACE;
 pub(crate) use self::facts::{ExchangeId, Place};
 pub use self::id::ConnId;
+pub(crate) use self::noted::Noted;
+use self::noted::Notes;
 use self::request_end::AtomicRequestEnd;
 pub(crate) use self::request_end::{BytesRead, RequestLength};
 pub(crate) use self::settings::Settings;
 pub(crate) use self::socket::Socket;
 use self::state_since::AtomicStateSince;
 use self::values::Values;
+use crate::policies::enforcer::Admission;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::tracker::Tracker;
-use crate::{Address, ConnState, Protocol};
+use crate::{Address, ConnState, Policies, Policy, Protocol};
 
 /// A handle to one connection: who it is, and what it is doing.
 ///
@@ -88,6 +93,11 @@ struct Inner {
     /// In HTTP/1: what the client has sent, and how much of it is requests.
     bytes_read: AtomicU64,
     request_end: AtomicRequestEnd,
+    notes: Notes,
+    /// Whose it is, if it counts for the limit on one client's connections.
+    ip_key: AtomicU64,
+    /// It has a place among those that were let in, to be given back.
+    has_place: AtomicBool,
     /// How long a drain waits for the next request, in nanoseconds.
     idle_grace: AtomicU64,
     values: Values,
@@ -118,6 +128,19 @@ pub(crate) trait ConnObserver: Send + Sync + 'static {
 
     /// The connection is gone; may be called twice.
     fn removed(&self, conn: &Conn);
+
+    /// The policies of its connections.
+    fn policies(&self) -> Arc<Policies>;
+
+    /// Its policies ask who waits for a body.
+    #[cfg(feature = "axum")]
+    fn limits_bodies(&self) -> bool;
+
+    /// These policies of a connection's own have to be looked after.
+    fn look_after(&self, policies: &Policies);
+
+    /// A policy has run out for the connection.
+    fn expired(&self, conn: &Conn, policy: Policy);
 }
 
 /// The side of a stream that a task waits for.
@@ -134,6 +157,7 @@ impl Conn {
         local_addr: Address,
         settings: Arc<Settings>,
         observer: Option<Arc<dyn ConnObserver>>,
+        admission: Admission,
     ) -> Self {
         let mut tracker = Tracker::new();
         let report = tracker.start_report();
@@ -151,6 +175,9 @@ impl Conn {
             local_addr,
             bytes_read: AtomicU64::new(0),
             request_end: AtomicRequestEnd::new(),
+            notes: Notes::new(),
+            ip_key: AtomicU64::new(0),
+            has_place: AtomicBool::new(false),
             idle_grace: AtomicU64::new(0),
             values: Values::default(),
             failure: OnceLock::new(),
@@ -161,6 +188,7 @@ impl Conn {
             changed: Notify::new(),
             observer: OnceLock::new(),
         }));
+        conn.admit(admission);
         if let Some(observer) = observer {
             conn.set_observer(observer);
         }

@@ -3,6 +3,7 @@
 pub(crate) mod drain;
 
 mod idle;
+mod policies;
 mod registry;
 mod snapshot;
 
@@ -15,6 +16,7 @@ use self::drain::Drain;
 use self::registry::{Registry, SHARDS};
 pub use self::snapshot::{ConnSnapshot, StateCounts};
 use crate::conn::ConnObserver;
+use crate::policies::enforcer::Looked;
 use crate::sync::atomic::Ordering;
 use crate::{Conn, ConnId};
 
@@ -47,14 +49,20 @@ use crate::{Conn, ConnId};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Connections(Arc<Registry>);
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Connections {
     /// A registry for connections that come from no instrumented listener;
     /// they are added with [`insert`](Self::insert).
     pub fn new() -> Self {
-        Self::default()
+        Self(Registry::new())
     }
 
     /// Adds a connection that was accepted elsewhere, with
@@ -190,9 +198,7 @@ impl Connections {
 
     /// `f` runs under a lock: it must not call user code.
     fn for_each(&self, mut f: impl FnMut(&Conn)) {
-        for index in 0..SHARDS {
-            self.0.lock(index).values().for_each(&mut f);
-        }
+        Looked::for_each(&*self.0, &mut f);
     }
 }
 

@@ -1,16 +1,17 @@
 //! Where the live connections of a listener are kept.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use crate::conn::{ConnObserver, now};
+use crate::policies::enforcer::{Enforcer, Looked};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Conn, ConnId};
+use crate::{Conn, ConnId, Policies, Policy};
 
 /// In parts, so that connections which come and go on different threads seldom
 /// meet.
@@ -36,11 +37,14 @@ pub(crate) struct Registry {
     /// from `created_at`.
     last_work: AtomicU64,
     pub(super) gone: Notify,
+    pub(super) enforcer: Enforcer,
+    /// Itself, for the task that looks after its connections.
+    this: Weak<Self>,
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        Self {
+impl Registry {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             shards: Default::default(),
             len: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
@@ -50,7 +54,9 @@ impl Default for Registry {
             created_at: now(),
             last_work: AtomicU64::new(0),
             gone: Notify::new(),
-        }
+            enforcer: Enforcer::default(),
+            this: this.clone(),
+        })
     }
 }
 
@@ -61,6 +67,11 @@ impl ConnObserver for Registry {
         self.len.fetch_add(1, Ordering::AcqRel);
         self.accepted.fetch_add(1, Ordering::AcqRel);
         drop(shard);
+        conn.take_place(&self.enforcer.limits);
+        if let Some(policies) = self.enforcer.policies_if_any() {
+            self.demand(conn, &policies);
+            self.run_enforcer(&policies);
+        }
         // Either this sees that draining has started, or the drain, which
         // looks at the connections after that, sees this one.
         if self.is_draining() {
@@ -76,7 +87,27 @@ impl ConnObserver for Registry {
         }
         drop(shard);
         drop(removed);
+        conn.leave_place(&self.enforcer.limits);
         self.gone.notify_waiters();
+    }
+
+    fn policies(&self) -> Arc<Policies> {
+        self.enforcer.policies()
+    }
+
+    #[cfg(feature = "axum")]
+    fn limits_bodies(&self) -> bool {
+        self.enforcer.policies_if_any().is_some_and(|policies| policies.limits_bodies())
+    }
+
+    fn look_after(&self, policies: &Policies) {
+        self.enforcer.note_own(policies);
+        self.run_enforcer(policies);
+    }
+
+    fn expired(&self, conn: &Conn, policy: Policy) {
+        let policies = conn.own_policies().unwrap_or_else(|| self.enforcer.policies());
+        self.enforcer.note_expiry(conn, &policies, policy);
     }
 
     fn had_work_until(&self, end: Instant) {
@@ -86,7 +117,36 @@ impl ConnObserver for Registry {
     }
 }
 
+impl Looked for Registry {
+    fn enforcer(&self) -> &Enforcer {
+        &self.enforcer
+    }
+
+    fn for_each(&self, f: &mut dyn FnMut(&Conn)) {
+        for index in 0..SHARDS {
+            self.lock(index).values().for_each(&mut *f);
+        }
+    }
+}
+
 impl Registry {
+    /// Has somebody look after the connections, if these policies need it.
+    pub(super) fn run_enforcer(&self, policies: &Policies) {
+        if let Some(this) = self.this.upgrade() {
+            Enforcer::look_after(&this, policies);
+        }
+    }
+
+    /// These policies hold for this connection, unless it has its own.
+    pub(super) fn demand(&self, conn: &Conn, policies: &Policies) {
+        if conn.own_policies().is_none() {
+            conn.adopt(policies);
+        }
+        if policies.max_connections_per_ip.is_some() {
+            conn.count_ip(&self.enforcer.limits, policies);
+        }
+    }
+
     /// A drain begins. From now on connections are drained as they come.
     pub(super) fn begin_drain(&self, idle_grace: Duration) {
         let grace = u64::try_from(idle_grace.as_nanos()).unwrap_or(u64::MAX);

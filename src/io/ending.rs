@@ -23,12 +23,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::goaway::GoAwayWriter;
+use super::goaway::{ErrorCode, GoAwayWriter};
 use super::linger::Linger;
+use super::refused::Refused;
 use super::sensor::Sensor;
 use super::timer::Timer;
-use crate::Protocol;
 use crate::tracker::{Closing, Fact};
+use crate::{CloseReason, Protocol};
 
 /// After the first GOAWAY: requests that were sent before it came have arrived
 /// by then.
@@ -46,6 +47,10 @@ const SILENCE: Duration = Duration::from_millis(10);
 /// A busy connection is not waited for any longer than this.
 const MOST_SILENCE: Duration = Duration::from_millis(100);
 
+/// To a client whose request's head takes too long (RFC 9110, section 15.5.9).
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// What a stream that ends has been through.
 #[derive(Default)]
 pub(super) struct Ending {
@@ -53,6 +58,8 @@ pub(super) struct Ending {
     drain: Drain,
     goaway: GoAwayWriter,
     linger: Option<Linger>,
+    /// Of a client that is told that there is no room for it.
+    refused: Option<Refused>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +67,8 @@ enum Phase {
     /// The stream is the server's.
     #[default]
     Open,
+    /// The client is refused, and has to be heard before it can be told.
+    Hearing,
     /// The server has written half a frame, which has to become whole.
     Finishing,
     /// What the client has to know is being written.
@@ -95,7 +104,7 @@ impl Ending {
         cx: &mut Context<'_>,
     ) -> Option<Poll<io::Result<()>>> {
         match sensor.closing()? {
-            Closing::Abort => Some(Poll::Ready(Err(closed()))),
+            Closing::Abort => Some(Poll::Ready(Err(closed(sensor)))),
             // The end of the file.
             Closing::Graceful => Some(self.poll_close(stream, sensor, cx).map(Ok)),
         }
@@ -110,13 +119,13 @@ impl Ending {
     ) -> Poll<io::Result<usize>> {
         match sensor.closing() {
             None => self.goaway.poll_write(stream, cx).map_ok(|()| usize::MAX),
-            Some(Closing::Abort) => Poll::Ready(Err(closed())),
+            Some(Closing::Abort) => Poll::Ready(Err(closed(sensor))),
             Some(Closing::Graceful) => match self.poll_close(stream, sensor, cx) {
                 Poll::Pending if self.phase == Phase::Finishing => {
                     Poll::Ready(Ok(sensor.gap().map_or(0, |gap| gap.unfinished)))
                 }
                 Poll::Pending => Poll::Pending,
-                Poll::Ready(()) => Poll::Ready(Err(closed())),
+                Poll::Ready(()) => Poll::Ready(Err(closed(sensor))),
             },
         }
     }
@@ -203,7 +212,7 @@ impl Ending {
                         *timer = Timer::new(wait);
                     } else if let Some(gap) = sensor.gap().filter(|gap| gap.is_open()) {
                         // As a rule the highest that there can be.
-                        self.goaway.push(gap.highest_stream);
+                        self.goaway.push(gap.highest_stream, ErrorCode::NoError);
                         self.drain = Drain::RoundTrip(Timer::new(ROUND_TRIP));
                     } else if !timer.runs() {
                         // Asked again when the bytes that are on their way are
@@ -238,17 +247,35 @@ impl Ending {
     ) -> Poll<()> {
         loop {
             let step = match self.phase {
+                Phase::Open if sensor.tracker().is_refused() => Poll::Ready(Ok(Phase::Hearing)),
                 Phase::Open => {
                     self.linger = Linger::begin();
                     Poll::Ready(Ok(Phase::Finishing))
                 }
+                Phase::Hearing => {
+                    let refused = self.refused.get_or_insert_with(Refused::new);
+                    ready!(refused.poll(stream.as_mut(), cx));
+                    refused.answer(sensor.conn(), &mut self.goaway);
+                    self.refused = None;
+                    self.linger = Linger::begin();
+                    Poll::Ready(Ok(Phase::Telling))
+                }
                 Phase::Finishing => match sensor.gap() {
                     Some(gap) if gap.unfinished > 0 => Poll::Pending,
                     Some(gap) => {
-                        self.goaway.push(gap.last_stream);
+                        let head = sensor.tracker().ends_for_its_head();
+                        let calm = ErrorCode::EnhanceYourCalm;
+                        let code = if head { calm } else { ErrorCode::NoError };
+                        self.goaway.push(gap.last_stream, code);
                         Poll::Ready(Ok(Phase::Telling))
                     }
-                    None => Poll::Ready(Ok(Phase::Telling)),
+                    None => {
+                        // Idle came before, so all earlier answers are out.
+                        if sensor.tracker().ends_for_its_head() && !sensor.may_be_http2() {
+                            self.goaway.push_bytes(REQUEST_TIMEOUT);
+                        }
+                        Poll::Ready(Ok(Phase::Telling))
+                    }
                 },
                 Phase::Telling => {
                     let told = self.poll_tell(stream.as_mut(), cx);
@@ -298,7 +325,7 @@ impl Ending {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         match sensor.closing() {
-            Some(Closing::Abort) => return Poll::Ready(Err(closed())),
+            Some(Closing::Abort) => return Poll::Ready(Err(closed(sensor))),
             Some(Closing::Graceful) => return self.poll_close(stream, sensor, cx).map(Ok),
             None => {}
         }
@@ -315,6 +342,16 @@ impl Ending {
     }
 }
 
-pub(super) fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the program has closed the connection")
+/// What the server is told when it reads or writes then, and handlers that read
+/// a body.
+fn closed(sensor: &Sensor) -> io::Error {
+    match sensor.tracker().first_cause() {
+        Some(reason @ (CloseReason::BodyTimeout | CloseReason::WriteTimeout)) => {
+            io::Error::new(io::ErrorKind::TimedOut, reason.to_string())
+        }
+        _ => {
+            let text = "the program has closed the connection";
+            io::Error::new(io::ErrorKind::ConnectionAborted, text)
+        }
+    }
 }

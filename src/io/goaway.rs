@@ -1,4 +1,5 @@
-//! Frames that this crate writes itself: GOAWAY (RFC 9113, section 6.8).
+//! What this crate writes itself: GOAWAY frames (RFC 9113, section 6.8), and
+//! last words.
 
 use std::io;
 use std::pin::Pin;
@@ -9,8 +10,18 @@ use tokio::io::AsyncWrite;
 /// A frame's header, the last stream and the error code.
 const LENGTH: usize = 9 + 4 + 4;
 
-/// Writes GOAWAY frames with `NO_ERROR` between those of the server: each of
-/// them whole, whatever the stream takes at a time.
+/// RFC 9113, section 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorCode {
+    NoError = 0x0,
+    EnhanceYourCalm = 0xb,
+}
+
+/// An empty SETTINGS frame (RFC 9113, section 6.5).
+const SETTINGS: [u8; 9] = [0, 0, 0, 0x4, 0, 0, 0, 0, 0];
+
+/// Writes frames between those of the server: each of them whole, whatever the
+/// stream takes at a time.
 #[derive(Debug, Default)]
 pub(super) struct GoAwayWriter {
     /// There may be two: one that announces the end, and the last one.
@@ -21,8 +32,18 @@ pub(super) struct GoAwayWriter {
 
 impl GoAwayWriter {
     /// What has been pushed before is written first.
-    pub(super) fn push(&mut self, last_stream: u32) {
-        self.bytes.extend(goaway(last_stream));
+    pub(super) fn push(&mut self, last_stream: u32, error_code: ErrorCode) {
+        self.push_bytes(&goaway(last_stream, error_code));
+    }
+
+    /// All that an HTTP/2 client gets that is refused.
+    pub(super) fn push_refusal(&mut self) {
+        self.push_bytes(&SETTINGS);
+        self.push(0, ErrorCode::EnhanceYourCalm);
+    }
+
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
         self.flushed = false;
     }
 
@@ -56,8 +77,8 @@ impl GoAwayWriter {
     }
 }
 
-fn goaway(last_stream: u32) -> [u8; LENGTH] {
+fn goaway(last_stream: u32, error_code: ErrorCode) -> [u8; LENGTH] {
     const TYPE: u8 = 0x7;
     let [a, b, c, d] = last_stream.to_be_bytes();
-    [0, 0, 8, TYPE, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0]
+    [0, 0, 8, TYPE, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, error_code as u8]
 }

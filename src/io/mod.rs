@@ -5,6 +5,7 @@ pub(crate) mod sensor;
 mod ending;
 mod goaway;
 pub(crate) mod linger;
+mod refused;
 mod timer;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use self::sensor::Sensor;
 pub(crate) use self::timer::Timer;
 use crate::conn::{Settings, Side, Socket};
 use crate::hook::Hook;
+use crate::policies::enforcer::Admission;
 use crate::tracker::Fact;
 use crate::{Address, Conn};
 
@@ -73,7 +75,9 @@ impl<T> ConnIo<T> {
         local_addr: impl Into<Address>,
         hook: impl Hook,
     ) -> Self {
-        let conn = Conn::new(remote_addr.into(), local_addr.into(), Settings::new(hook), None);
+        let (remote_addr, local_addr) = (remote_addr.into(), local_addr.into());
+        let settings = Settings::new(hook);
+        let conn = Conn::new(remote_addr, local_addr, settings, None, Admission::Unlimited);
         Self::with_sensor(stream, Sensor::new(conn))
     }
 
@@ -136,7 +140,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncRead for ConnIo<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut this = self.project();
-        let disturbed = this.sensor.is_disturbed(Side::Read, cx);
+        let disturbed = this.sensor.is_disturbed(Side::Read, cx) && ends(this.sensor, this.ending);
         if disturbed {
             let ending = this.ending.get_or_insert_default();
             if let Some(end) = ending.before_read(this.stream.as_mut(), this.sensor, cx) {
@@ -186,11 +190,22 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let most = ready!(self.as_mut().poll_may_write(cx))?;
-        let buf = &buf[..buf.len().min(most)];
-        let this = self.project();
-        let result = this.stream.poll_write(cx, buf);
+        let may = ready!(self.as_mut().poll_may_write(cx))?;
+        let buf = match may {
+            MayWrite::All | MayWrite::Watched => buf,
+            MayWrite::AtMost(most) => &buf[..buf.len().min(most)],
+        };
+        let mut this = self.project();
+        let mut result = this.stream.as_mut().poll_write(cx, buf);
+        if result.is_pending() && may == MayWrite::Watched {
+            // A TLS stream may have handed on what it held, and have room from
+            // now on: then the client has taken something.
+            result = this.stream.poll_write(cx, buf);
+        }
         this.sensor.wrote(&result, [buf], cx);
+        if may != MayWrite::All {
+            this.sensor.write_goes_on(&result, taken(&result));
+        }
         result
     }
 
@@ -199,14 +214,21 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let most = ready!(self.as_mut().poll_may_write(cx))?;
-        if most < usize::MAX {
+        let may = ready!(self.as_mut().poll_may_write(cx))?;
+        if let MayWrite::AtMost(_) = may {
             let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
             return self.poll_write(cx, first);
         }
-        let this = self.project();
-        let result = this.stream.poll_write_vectored(cx, bufs);
+        let mut this = self.project();
+        let mut result = this.stream.as_mut().poll_write_vectored(cx, bufs);
+        if result.is_pending() && may == MayWrite::Watched {
+            // As above.
+            result = this.stream.poll_write_vectored(cx, bufs);
+        }
         this.sensor.wrote(&result, bufs.iter().map(|buf| &**buf), cx);
+        if may != MayWrite::All {
+            this.sensor.write_goes_on(&result, taken(&result));
+        }
         result
     }
 
@@ -215,9 +237,12 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_may_write(cx))?;
+        let may = ready!(self.as_mut().poll_may_write(cx))?;
         let mut this = self.project();
         let result = this.stream.as_mut().poll_flush(cx);
+        if may != MayWrite::All {
+            this.sensor.write_goes_on(&result, 0);
+        }
         match &result {
             Poll::Ready(Ok(())) => {
                 // A task that has nothing to wait for here may come to wait for
@@ -234,14 +259,14 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
                 }
             }
             Poll::Ready(Err(error)) => this.sensor.write_failed(error.kind()),
-            Poll::Pending => this.sensor.waits(Side::Write, cx),
+            Poll::Pending => this.sensor.write_pending(cx),
         }
         result
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
-        let disturbed = this.sensor.is_disturbed(Side::Write, cx);
+        let disturbed = this.sensor.is_disturbed(Side::Write, cx) && ends(this.sensor, this.ending);
         this.sensor.waits(Side::Write, cx);
         if this.ending.is_none() && !disturbed && !this.sensor.lingers() {
             this.sensor.record(Fact::ShutDown);
@@ -257,19 +282,49 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite> ConnIo<T> {
-    /// How many bytes the server may write: none while a frame of this crate's is
-    /// half written, nor when the program has closed the connection, but for the
-    /// rest of a frame that has begun.
+    /// What the server may write: nothing while a frame of this crate's is half
+    /// written, nor when the program has closed the connection, but for the rest
+    /// of a frame that has begun.
     #[inline]
-    fn poll_may_write(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_may_write(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<MayWrite>> {
         let this = self.project();
         if !this.sensor.is_disturbed(Side::Write, cx) {
-            return Poll::Ready(Ok(usize::MAX));
+            return Poll::Ready(Ok(MayWrite::All));
+        }
+        if !ends(this.sensor, this.ending) {
+            return Poll::Ready(Ok(MayWrite::Watched));
         }
         let ending = this.ending.get_or_insert_default();
         let may = ending.before_write(this.stream, this.sensor, cx);
         this.sensor.waits(Side::Write, cx);
-        may
+        may.map_ok(|most| match most {
+            usize::MAX => MayWrite::Watched,
+            most => MayWrite::AtMost(most),
+        })
+    }
+}
+
+/// What the server may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MayWrite {
+    All,
+    /// All, and it is counted.
+    Watched,
+    /// So many bytes; counted too.
+    AtMost(usize),
+}
+
+/// Whether a stream that is not left alone is drained or closed, or was: it may
+/// be only watched.
+#[cold]
+fn ends(sensor: &Sensor, ending: &Option<Box<Ending>>) -> bool {
+    ending.is_some() || !sensor.tracker().goes_on()
+}
+
+fn taken(result: &Poll<io::Result<usize>>) -> usize {
+    match result {
+        Poll::Ready(Ok(length)) => *length,
+        _ => 0,
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) struct Sensor {
     /// The last bytes that were read, the last one lowest.
     tail: u64,
     lingers: bool,
+    /// How much of answers had been written when the client's windows were last
+    /// seen to be shut.
+    shut_windows: Option<u32>,
 }
 
 impl Sensor {
@@ -34,6 +37,7 @@ impl Sensor {
             bytes_read: 0,
             tail: 0,
             lingers,
+            shut_windows: None,
         }
     }
 
@@ -160,9 +164,10 @@ impl Sensor {
     }
 
     fn follow_read(&mut self, bytes: &[u8], before: BytesRead) -> bool {
-        let Self { conn, wire, .. } = self;
+        let Self { conn, wire, .. } = &mut *self;
         let mut wake = false;
         wire.read(bytes, |fact| wake |= conn.record_read(fact, before));
+        self.look_at_windows();
         wake
     }
 
@@ -203,8 +208,30 @@ impl Sensor {
                 }
             }
             Poll::Ready(Err(error)) => self.write_failed(error.kind()),
-            Poll::Pending => self.waits(Side::Write, cx),
+            Poll::Pending => self.write_pending(cx),
         }
+    }
+
+    /// There is something to be written or flushed, and the stream does not take
+    /// it.
+    #[cold]
+    pub(crate) fn write_pending(&mut self, cx: &Context<'_>) {
+        self.conn.write_blocked();
+        self.waits(Side::Write, cx);
+    }
+
+    /// Of a stream that is watched: what there was to be done is done, of which
+    /// so many bytes were written.
+    #[cold]
+    pub(crate) fn write_goes_on<T>(&self, result: &Poll<io::Result<T>>, bytes: usize) {
+        if result.is_ready() {
+            self.conn.write_goes_on(bytes);
+        }
+    }
+
+    /// The client seems to begin HTTP/2, and has not been answered.
+    pub(crate) fn may_be_http2(&self) -> bool {
+        self.wire.may_be_http2()
     }
 
     /// `length` bytes of `bufs` were taken by the stream.
@@ -225,7 +252,7 @@ impl Sensor {
         bufs: impl IntoIterator<Item = &'a [u8]>,
         mut length: usize,
     ) -> bool {
-        let Self { conn, wire, .. } = self;
+        let Self { conn, wire, .. } = &mut *self;
         let mut wake = false;
         for buf in bufs {
             // A stream that claims to have taken more than it was given is
@@ -237,7 +264,18 @@ impl Sensor {
                 break;
             }
         }
+        self.look_at_windows();
         wake
+    }
+
+    /// Notes if the client has shut its windows, or opened them.
+    #[inline]
+    fn look_at_windows(&mut self) {
+        let shut = self.wire.shut_windows();
+        if shut != self.shut_windows {
+            self.shut_windows = shut;
+            self.conn.windows_are_shut(shut.is_some());
+        }
     }
 
     /// All that was written is in the socket.

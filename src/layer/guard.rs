@@ -6,7 +6,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
-use super::head::{RequestHead, ends_connection, say_close};
+use super::head::{RequestHead, ends_connection, say_close, say_keep_alive};
 use crate::Conn;
 use crate::conn::{ExchangeId, Place, RequestLength};
 use crate::sync::atomic::Ordering;
@@ -115,14 +115,26 @@ impl ResponseGuard {
                 status.is_success() && !has_body || status == StatusCode::SWITCHING_PROTOCOLS
             }
         };
-        if self.conn.is_draining() && !upgraded && !response.status().is_informational() {
-            self.end_connection(response);
+        let changes = !self.conn.tracker().leaves_answers_alone();
+        if changes && !upgraded && !response.status().is_informational() {
+            self.change(response);
         }
         let may_persist = !ends_connection(response);
         self.response = tracker::Response { may_persist, upgraded };
     }
 
+    /// The answer says what becomes of the connection.
     #[cold]
+    fn change<B>(&self, response: &mut Response<B>) {
+        if self.conn.is_draining() {
+            self.end_connection(response);
+        } else if !ends_connection(response) {
+            if let Some(seconds) = self.conn.keep_alive_seconds() {
+                say_keep_alive(response.headers_mut(), seconds);
+            }
+        }
+    }
+
     fn end_connection<B>(&self, response: &mut Response<B>) {
         // The client has sent more already, which is served too.
         if self.conn.has_read_ahead() {
@@ -161,8 +173,12 @@ impl Upgradable {
 #[derive(Debug)]
 pub(crate) struct RequestBodyGuard {
     conn: Conn,
-    exchange: ExchangeId,
+    /// `None` in HTTP/2, whose bodies are followed on the wire, but for who
+    /// waits for them.
+    exchange: Option<ExchangeId>,
     read_to_end: bool,
+    /// The handler waits for more of it.
+    waits: bool,
 }
 
 #[cfg(feature = "axum")]
@@ -170,11 +186,26 @@ impl RequestBodyGuard {
     /// For the body of the request that the layer was last called for. `None`
     /// if it need not be recorded.
     pub(crate) fn begin<B: Body>(conn: &Conn, request: &Request<B>) -> Option<Self> {
-        if request.version() == Version::HTTP_2 || request.body().is_end_stream() {
+        if request.body().is_end_stream() {
             return None;
         }
-        let exchange = conn.request_body_followed()?;
-        Some(Self { conn: conn.clone(), exchange, read_to_end: false })
+        let exchange = if request.version() == Version::HTTP_2 {
+            if !conn.limits_bodies() {
+                return None;
+            }
+            None
+        } else {
+            Some(conn.request_body_followed()?)
+        };
+        Some(Self { conn: conn.clone(), exchange, read_to_end: false, waits: false })
+    }
+
+    /// The handler waits for more of the body, or has got it.
+    pub(crate) fn set_waits(&mut self, waits: bool) {
+        if waits != self.waits {
+            self.waits = waits;
+            self.conn.waits_for_body(waits);
+        }
     }
 
     /// The body has been read to its end.
@@ -186,6 +217,9 @@ impl RequestBodyGuard {
 #[cfg(feature = "axum")]
 impl Drop for RequestBodyGuard {
     fn drop(&mut self) {
-        self.conn.request_body_ended(self.exchange, self.read_to_end);
+        self.set_waits(false);
+        if let Some(exchange) = self.exchange {
+            self.conn.request_body_ended(exchange, self.read_to_end);
+        }
     }
 }

@@ -82,6 +82,15 @@ pub(super) fn say_close(headers: &mut HeaderMap) {
     }
 }
 
+/// Has an answer say how long its connection is kept, unless it does already.
+pub(super) fn say_keep_alive(headers: &mut HeaderMap, seconds: u64) {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+    if let Ok(value) = HeaderValue::try_from(format!("timeout={seconds}")) {
+        headers.entry(KEEP_ALIVE).or_insert(value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

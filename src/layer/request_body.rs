@@ -35,7 +35,11 @@ impl<B: Body> Body for RequestBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        let frame = this.inner.as_mut().poll_frame(cx);
+        if let Some(guard) = this.guard {
+            guard.set_waits(frame.is_pending());
+        }
+        let frame = ready!(frame);
         match &frame {
             Some(Ok(_)) if !this.inner.is_end_stream() => {}
             Some(Err(_)) => drop(this.guard.take()),

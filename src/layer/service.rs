@@ -13,6 +13,7 @@ use crate::layer::body::ConnStateBody;
 use crate::layer::future::ConnStateFuture;
 use crate::layer::guard::{ResponseGuard, is_tracked, mark_tracked};
 use crate::layer::unwinding::record_panic;
+use crate::tracker::Fact;
 
 /// Tells a connection when requests begin and responses are over; made by
 /// [`ConnStateLayer`](crate::ConnStateLayer).
@@ -98,7 +99,12 @@ where
     type Future = ConnStateFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+        let ready = self.inner.poll_ready(cx);
+        if let (Poll::Pending, Some(conn)) = (&ready, &self.conn) {
+            // It is not the client that is to be waited for.
+            conn.record(Fact::HeadRead);
+        }
+        ready
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::Accepted;
 use crate::diagnostics;
 use crate::{Accept, InstrumentedListener};
 
@@ -75,7 +76,7 @@ impl AcceptError {
 /// Those that do not pass.
 pub(crate) async fn accept<L: Accept>(
     listener: &mut InstrumentedListener<L>,
-) -> io::Result<(L::Io, L::Addr)> {
+) -> io::Result<Accepted<L>> {
     let mut pause = FIRST_PAUSE;
     let mut transient = 0;
     let connections = listener.connections();
@@ -107,7 +108,7 @@ pub(crate) async fn accept<L: Accept>(
 #[cfg(feature = "axum")]
 pub(crate) async fn accept_past_errors<L: Accept>(
     listener: &mut InstrumentedListener<L>,
-) -> (L::Io, L::Addr) {
+) -> Accepted<L> {
     loop {
         match accept(listener).await {
             Ok(accepted) => return accepted,

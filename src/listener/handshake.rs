@@ -11,6 +11,7 @@ use crate::hook::Hook;
 use crate::io::ConnIo;
 use crate::io::Timer;
 use crate::io::sensor::Sensor;
+use crate::policies::enforcer::Admission;
 use crate::tracker::Fact;
 use crate::{Address, Conn};
 
@@ -65,7 +66,9 @@ impl<T> Handshake<T> {
         local_addr: impl Into<Address>,
         hook: impl Hook,
     ) -> Self {
-        let conn = Conn::new(remote_addr.into(), local_addr.into(), Settings::new(hook), None);
+        let (remote_addr, local_addr) = (remote_addr.into(), local_addr.into());
+        let settings = Settings::new(hook);
+        let conn = Conn::new(remote_addr, local_addr, settings, None, Admission::Unlimited);
         Self::begin(stream, conn)
     }
 
@@ -122,6 +125,7 @@ impl<T> Handshake<T> {
             })
             .await?
         };
+        sensor.conn().set_ready();
         sensor.record(Fact::HandshakeDone);
         Ok(ConnIo::with_sensor(stream, sensor))
     }

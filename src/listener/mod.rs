@@ -20,8 +20,10 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::conn::Settings;
 use crate::hook::Hook;
 use crate::io::ConnIo;
+use crate::policies::enforcer::Admission;
+use crate::policies::limits::Permit;
 use crate::sync::atomic::Ordering;
-use crate::{Address, Conn, Connections, Handshake};
+use crate::{Address, Conn, Connections, Handshake, Policies};
 
 /// Wraps a listener so that `hook` is told what each of its connections is
 /// doing.
@@ -218,14 +220,24 @@ impl<L: Accept> InstrumentedListener<L> {
     ///
     /// As for [`accept`](Self::accept).
     pub async fn accept_handshake(&mut self) -> io::Result<Handshake<L::Io>> {
-        let (stream, remote_addr) = self.accept_stream().await?;
-        Ok(self.register(stream, remote_addr.into()))
+        loop {
+            let accepted = self.accept_stream().await?;
+            let Accepted { stream, remote_addr, place } = accepted;
+            if let Some(handshake) = self.register(stream, remote_addr.into(), place) {
+                return Ok(handshake);
+            }
+        }
     }
 
     /// Waits for the next connection, of which nobody knows yet.
-    pub(crate) async fn accept_stream(&mut self) -> io::Result<(L::Io, L::Addr)> {
+    pub(crate) async fn accept_stream(&mut self) -> io::Result<Accepted<L>> {
         if let Some(listener) = &mut self.listener {
-            let mut accept = pin!(listener.accept());
+            let enforcer = self.connections.enforcer();
+            let mut accept = pin!(async {
+                let place = enforcer.place().await;
+                let (stream, remote_addr) = listener.accept().await?;
+                Ok(Accepted { stream, remote_addr, place })
+            });
             let mut drained = pin!(self.connections.until_draining());
             let accepted = poll_fn(|cx| match drained.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(None),
@@ -239,18 +251,38 @@ impl<L: Accept> InstrumentedListener<L> {
         std::future::pending().await
     }
 
-    pub(crate) fn register(&self, stream: L::Io, remote_addr: Address) -> Handshake<L::Io> {
+    /// Reports a connection as New. `None` if it was refused, and closed
+    /// without a word.
+    pub(crate) fn register(
+        &self,
+        stream: L::Io,
+        remote_addr: Address,
+        place: Option<Permit>,
+    ) -> Option<Handshake<L::Io>> {
         let listener = self.listener.as_ref();
         let local_addr = listener.and_then(|listener| listener.connection_local_addr(&stream).ok());
         let local_addr = local_addr.map_or(Address::Unknown, Into::into);
-        let conn = Conn::new(
-            remote_addr,
-            local_addr,
-            self.settings.clone(),
-            Some(self.connections.observer()),
-        );
-        Handshake::begin(stream, conn)
+        let enforcer = self.connections.enforcer();
+        let admitted = enforcer.admit(place, &remote_addr);
+        let (admission, refused) = match admitted {
+            Ok(admission) => (admission, None),
+            Err(limit) => (Admission::Refused, Some(limit)),
+        };
+        let settings = self.settings.clone();
+        let observer = Some(self.connections.observer());
+        let conn = Conn::new(remote_addr, local_addr, settings, observer, admission);
+        let is_told = refused.is_none_or(|limit| enforcer.refuse(&conn, limit));
+        let handshake = Handshake::begin(stream, conn);
+        is_told.then_some(handshake)
     }
+}
+
+/// A connection that was accepted.
+pub(crate) struct Accepted<L: Accept> {
+    pub(crate) stream: L::Io,
+    pub(crate) remote_addr: L::Addr,
+    /// What was waited for before it was accepted.
+    pub(crate) place: Option<Permit>,
 }
 
 impl<L> InstrumentedListener<L> {
@@ -273,8 +305,34 @@ impl<L> InstrumentedListener<L> {
     /// # drop(https);
     /// # }
     /// ```
+    ///
+    /// The registry's [policies](Self::policies) hold. If it has none, it takes
+    /// over those of this listener.
     pub fn with_connections(mut self, connections: Connections) -> Self {
+        let own = self.connections.enforcer().policies_if_any();
+        if let Some(own) = own.filter(|_| connections.enforcer().policies_if_any().is_none()) {
+            connections.set_policies(Arc::unwrap_or_clone(own));
+        }
         self.connections = connections;
+        self
+    }
+
+    /// Demands this of the connections of this listener: time-outs, ages and
+    /// limits. The same as
+    /// [`set_policies`](Connections::set_policies) of
+    /// [its connections](Self::connections), and so of those of all listeners
+    /// that share their registry.
+    ///
+    /// ```
+    /// # async fn example(listener: tokio::net::TcpListener) {
+    /// use hyper_connstate::{Policies, instrument_listener};
+    ///
+    /// let listener = instrument_listener(listener, ()).policies(Policies::internet());
+    /// # drop(listener);
+    /// # }
+    /// ```
+    pub fn policies(self, policies: Policies) -> Self {
+        self.connections.set_policies(policies);
         self
     }
 

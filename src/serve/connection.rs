@@ -12,6 +12,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::AsyncWrite;
 
 use super::limits::Limits;
 use super::transport::Transport;
@@ -48,6 +49,12 @@ impl<T> Server<T> {
             return;
         };
         let conn = io.conn().clone();
+        if conn.tracker().is_refused() {
+            let mut io = pin!(io);
+            // Tells the client, and the service nothing.
+            let _ = poll_fn(|cx| io.as_mut().poll_shutdown(cx)).await;
+            return;
+        }
         // Nobody reads from the client meanwhile, or sees it go.
         let made = tokio::time::timeout(MAKE_SERVICE_TIMEOUT, async {
             tokio::select! {

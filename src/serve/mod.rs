@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::connection::Server;
 use self::sockets::SocketOptions;
+use crate::listener::Accepted;
 use crate::{Accept, Conn, InstrumentedListener};
 
 /// Serves the connections of a listener: an accept loop around hyper-util's
@@ -264,6 +265,10 @@ where
         mut self,
         signal: impl Future<Output = ()>,
     ) -> io::Result<InstrumentedListener<L>> {
+        if self.listener.connections().policies().header_timeout.is_some() {
+            // hyper's counts from the end of the answer before.
+            self.http.http1().header_read_timeout(None);
+        }
         let server = Arc::new(Server { http: self.http, transport: self.transport });
         let mut signal = pin!(signal);
         loop {
@@ -272,9 +277,10 @@ where
                 () = &mut signal => return Ok(self.listener),
                 accepted = crate::listener::accept_errors::accept(&mut self.listener) => accepted?,
             };
-            let (stream, remote_addr) = accepted;
+            let Accepted { stream, remote_addr, place } = accepted;
             self.sockets.set(&stream);
-            let handshake = self.listener.register(stream, remote_addr.into());
+            let registered = self.listener.register(stream, remote_addr.into(), place);
+            let Some(handshake) = registered else { continue };
             let make = self.make.for_conn(handshake.conn());
             tokio::spawn(server.clone().run(handshake, make));
         }

@@ -40,6 +40,9 @@ pub(crate) enum Fact {
     /// written since the flush before.
     Flushed { bytes: bool },
 
+    /// HTTP/1: the head of a request is there, and no layer has been called
+    /// for it yet.
+    HeadRead,
     /// HTTP/1: the layer was called.
     RequestBegan(Request),
     /// HTTP/1: the body of the request being served is followed: its end will
@@ -60,16 +63,29 @@ pub(crate) enum Fact {
     StreamsOpened,
     /// HTTP/2: the number of open streams went from one to zero.
     StreamsClosed,
-    /// HTTP/2: a header block has begun, or is complete. It opens no stream
-    /// before it is complete.
+    /// HTTP/2: a frame header or a header block has begun, or is complete. It
+    /// opens no stream before it is complete.
     HeaderBlock { open: bool },
+    /// HTTP/2: the client has sent its first SETTINGS.
+    SettingsReceived,
+    /// HTTP/2: so many bytes of requests' bodies have been read so far. For the
+    /// shells alone.
+    DataRead { total: u64 },
     /// HTTP/2: the client said GOAWAY.
     GoAwayReceived { error_code: u32 },
     /// HTTP/2: the server said GOAWAY with an error code.
     ProtocolError,
 
-    /// A time-out ends the connection.
+    /// A time-out of hyper's ends the connection.
     TimedOut,
+    /// One of the program's policies has run out.
+    Expired(CloseReason),
+    /// There is no room for the connection, and its client is told so.
+    Refused,
+    /// What passes through the stream is to be counted from now on.
+    Watched,
+    /// Answers are to say how long the connection is kept, or not.
+    KeepAlive { said: bool },
 
     /// The stream's TLS handshake is under way.
     HandshakeBegan,

@@ -170,6 +170,7 @@ impl Tracker {
             Stage::Serving | Stage::Answered => self.next_request_began(),
         }
         self.word.put(Flag::LayerCalled, true);
+        self.word.put(Flag::HeadRead, false);
         // hyper goes on to no request after one that it refuses.
         self.word.put(Flag::RejectedByHyper, false);
         self.word.set_stage(Stage::Serving);

@@ -140,6 +140,64 @@ impl Tracker {
         self.word.at(Stage::Serving) && self.part_ended() == Effect::Wake
     }
 
+    /// There was no room for the connection, and its client is told so.
+    pub(crate) fn is_refused(self) -> bool {
+        self.word.has(Flag::Refused)
+    }
+
+    /// Its TLS handshake is under way.
+    pub(crate) fn is_handshaking(self) -> bool {
+        self.word.has(Flag::Handshaking)
+    }
+
+    /// The stream is of no further use to it, whoever has it.
+    pub(crate) fn is_hijacked(self) -> bool {
+        self.word.is(ConnState::Hijacked)
+    }
+
+    /// What the client has sent says what it speaks.
+    pub(crate) fn has_introduced_itself(self) -> bool {
+        let settings = !self.word.is_http2() || self.word.has(Flag::SettingsReceived);
+        !self.word.is(ConnState::New) && settings || self.word.has(Flag::BelowTls)
+    }
+
+    /// The state that it is in, if it is the one that was last reported.
+    pub(crate) fn settled_state(self) -> Option<ConnState> {
+        let settled = !self.word.has(Flag::Reporting);
+        settled.then(|| self.word.state())
+    }
+
+    /// What passes through the stream is counted.
+    pub(crate) fn is_watched(self) -> bool {
+        self.word.has(Flag::Watched)
+    }
+
+    /// The connection is neither drained nor closed.
+    pub(crate) fn goes_on(self) -> bool {
+        !self.is_draining() && !self.word.is_closing()
+    }
+
+    /// Nothing has to be done to an answer's head.
+    #[inline]
+    pub(crate) fn leaves_answers_alone(self) -> bool {
+        self.word.leaves_answers_alone()
+    }
+
+    /// Answers say how long the connection is kept.
+    pub(crate) fn says_keep_alive(self) -> bool {
+        self.word.has(Flag::SaysKeepAlive)
+    }
+
+    /// It ends because the head of a request took too long.
+    pub(crate) fn ends_for_its_head(self) -> bool {
+        self.word.reason() == Some(Reason::HeaderTimeout)
+    }
+
+    /// Why the connection ends, as far as it has been decided.
+    pub(crate) fn first_cause(self) -> Option<CloseReason> {
+        Some(self.word.reason()?.with_kind(io::ErrorKind::Other))
+    }
+
     /// The task that polls the stream is `serve`'s.
     pub(crate) fn is_managed(self) -> bool {
         self.word.has(Flag::Managed)
@@ -232,9 +290,18 @@ impl Tracker {
             Fact::GoAwayReceived { .. } => self.record_reason(Reason::PeerClosed),
             Fact::ProtocolError => self.record_reason(Reason::ProtocolError),
             Fact::TimedOut => self.record_reason(Reason::TimedOut),
+            Fact::Expired(reason) => return self.expire(reason),
+            Fact::Refused => self.refuse(),
+            Fact::Watched => self.word.put(Flag::Watched, true),
+            Fact::KeepAlive { said } => self.word.put(Flag::SaysKeepAlive, said),
             Fact::HandlerPanicked => self.record_reason(Reason::HandlerPanicked),
             Fact::HandshakeBegan => self.word.put(Flag::Handshaking, true),
-            Fact::HandshakeDone => self.word.put(Flag::Handshaking, false),
+            Fact::HandshakeDone => {
+                self.word.put(Flag::Handshaking, false);
+                if self.word.has(Flag::Refused) {
+                    self.word.set_closing(Some(Closing::Graceful));
+                }
+            }
             Fact::Managed => self.word.put(Flag::Managed, true),
 
             // From here on the states, of which a hijacked stream has no more.
@@ -251,8 +318,15 @@ impl Tracker {
             Fact::HeaderBlock { open } if self.word.is_http2() => {
                 self.word.put(Flag::HeaderBlockOpen, open);
             }
+            Fact::SettingsReceived if self.word.is_http2() => {
+                self.word.put(Flag::SettingsReceived, true);
+            }
             _ if self.word.is_http2() => {}
-            Fact::StreamsOpened | Fact::StreamsClosed | Fact::HeaderBlock { .. } => {}
+            Fact::StreamsOpened
+            | Fact::StreamsClosed
+            | Fact::HeaderBlock { .. }
+            | Fact::SettingsReceived
+            | Fact::DataRead { .. } => {}
 
             // A connection does not change its protocol.
             Fact::Http2Began if self.protocol() == Protocol::Http1 => {}
@@ -268,6 +342,8 @@ impl Tracker {
             Fact::Answering { by_handler } => {
                 if !self.word.has(Flag::LayerCalled) {
                     self.word.put(Flag::RejectedByHyper, !by_handler);
+                    // Nobody will say when the next one is.
+                    self.word.put(Flag::HeadRead, by_handler);
                     return if by_handler { Effect::LayerMissing } else { Effect::None };
                 }
             }
@@ -277,6 +353,11 @@ impl Tracker {
             Fact::ReadPending => return self.read_pending(),
             Fact::PollEnded => self.poll_ended(),
             Fact::Flushed { bytes } => return self.flushed(bytes),
+            Fact::HeadRead => {
+                if self.word.at(Stage::BetweenRequests) {
+                    self.word.put(Flag::HeadRead, true);
+                }
+            }
             Fact::RequestBegan(request) => return self.request_began(request),
             Fact::RequestBodyFollowed => {
                 if self.word.at(Stage::Serving) {
@@ -380,6 +461,62 @@ impl Tracker {
         };
         self.word.set_closing(Some(closing));
         Effect::Wake
+    }
+
+    /// A policy has run out. What it does depends on where the connection is;
+    /// if that is not where the policy applies, nothing.
+    fn expire(&mut self, reason: CloseReason) -> Effect {
+        use CloseReason::*;
+        let hijacked = self.word.is(ConnState::Hijacked);
+        let closing = match reason {
+            _ if self.word.is_closing() => return Effect::None,
+            TunnelIdleTimeout if hijacked => Closing::Abort,
+            // Its owner is told.
+            MaxAge if hijacked => {
+                self.drain(false);
+                return Effect::Wake;
+            }
+            _ if self.word.is_terminal() => return Effect::None,
+            MaxAge | MaxRequests => {
+                self.record_reason(reason.into());
+                self.drain(false);
+                return Effect::Wake;
+            }
+            IdleTimeout if self.word.is(ConnState::Idle) => {
+                self.record_reason(reason.into());
+                self.drain(false);
+                return Effect::Wake;
+            }
+            HandshakeTimeout | FirstByteTimeout if self.is_quiet() => Closing::Graceful,
+            HeaderTimeout if self.reads_head() => Closing::Graceful,
+            BodyTimeout | WriteTimeout => Closing::Abort,
+            _ => return Effect::None,
+        };
+        self.record_reason(reason.into());
+        self.word.set_closing(Some(closing));
+        Effect::Wake
+    }
+
+    /// The head of a request has begun, and no more than that.
+    pub(crate) fn reads_head(self) -> bool {
+        if self.word.has(Flag::BelowTls) {
+            false
+        } else if self.word.is_http2() {
+            self.word.has(Flag::HeaderBlockOpen)
+        } else {
+            let ends = self.word.has(Flag::NoNextRequest) || self.word.has(Flag::RejectedByHyper);
+            self.word.is(ConnState::Active)
+                && self.word.at(Stage::BetweenRequests)
+                && !self.word.has(Flag::HeadRead)
+                && !ends
+        }
+    }
+
+    /// There is no room for the connection. Its client is told, once the two
+    /// understand each other.
+    fn refuse(&mut self) {
+        self.word.put(Flag::Refused, true);
+        self.record_reason(Reason::Refused);
     }
 
     /// The state that is being reported, or was last. Whoever hears of Idle may

@@ -32,8 +32,8 @@ const STATE: Field = Field { at: 0, width: 3 };
 const PROTOCOL: Field = STATE.after(2);
 const STAGE: Field = PROTOCOL.after(2);
 const CLOSING: Field = STAGE.after(2);
-const REASON: Field = CLOSING.after(4);
-const UNREPORTED: Field = REASON.after(8);
+const REASON: Field = CLOSING.after(5);
+const UNREPORTED: Field = REASON.after(6);
 const EXCHANGE: Field = UNREPORTED.after(16);
 const FLAGS: Field = EXCHANGE.after(Flag::ALL.len() as u32);
 
@@ -69,8 +69,19 @@ pub(crate) enum Flag {
     StreamGone,
     /// Someone is reporting.
     Reporting,
-    /// HTTP/2: a header block has begun and is not complete.
+    /// HTTP/2: a frame header or a header block has begun and is not complete.
     HeaderBlockOpen,
+    /// HTTP/2: the client has sent its first SETTINGS.
+    SettingsReceived,
+    /// HTTP/1: a whole head has been read, of a request that no layer has been
+    /// called for yet.
+    HeadRead,
+    /// It is told that there is no room for it.
+    Refused,
+    /// What passes through the stream is counted.
+    Watched,
+    /// HTTP/1: answers say how long the connection is kept.
+    SaysKeepAlive,
 
     // Of the request that was last begun.
     ResponseOpen,
@@ -91,7 +102,7 @@ pub(crate) enum Flag {
 }
 
 impl Flag {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 27] = [
         Self::KeptAlive,
         Self::NoNextRequest,
         Self::ReadEnded,
@@ -105,6 +116,11 @@ impl Flag {
         Self::StreamGone,
         Self::Reporting,
         Self::HeaderBlockOpen,
+        Self::SettingsReceived,
+        Self::HeadRead,
+        Self::Refused,
+        Self::Watched,
+        Self::SaysKeepAlive,
         Self::ResponseOpen,
         Self::RequestBodyOpen,
         Self::BodyMaybeUnread,
@@ -246,12 +262,22 @@ impl Word {
         self.0 & (Flag::Draining.bit() | Flag::DrainingWithAll.bit()) != 0
     }
 
-    /// The connection is neither drained nor closed.
+    /// The connection is neither drained nor closed, nor watched.
     #[inline(always)]
     pub(super) fn is_undisturbed(self) -> bool {
-        const DISTURBED: u64 =
-            CLOSING.max() << CLOSING.at | Flag::Draining.bit() | Flag::DrainingWithAll.bit();
+        const DISTURBED: u64 = CLOSING.max() << CLOSING.at
+            | Flag::Draining.bit()
+            | Flag::DrainingWithAll.bit()
+            | Flag::Watched.bit();
         self.0 & DISTURBED == 0
+    }
+
+    /// Nothing has to be done to an answer's head.
+    #[inline(always)]
+    pub(super) fn leaves_answers_alone(self) -> bool {
+        const TOUCHED: u64 =
+            Flag::Draining.bit() | Flag::DrainingWithAll.bit() | Flag::SaysKeepAlive.bit();
+        self.0 & TOUCHED == 0
     }
 
     #[inline(always)]

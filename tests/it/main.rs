@@ -27,6 +27,7 @@ mod layers;
 mod listeners;
 mod oracles;
 mod panics;
+mod policies;
 mod serve;
 mod settings;
 mod tls;

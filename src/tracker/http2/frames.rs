@@ -3,15 +3,24 @@
 pub(super) const DATA: u8 = 0x0;
 pub(super) const HEADERS: u8 = 0x1;
 pub(super) const RST_STREAM: u8 = 0x3;
+pub(super) const SETTINGS: u8 = 0x4;
 pub(super) const GOAWAY: u8 = 0x7;
+pub(super) const WINDOW_UPDATE: u8 = 0x8;
 pub(super) const CONTINUATION: u8 = 0x9;
 
 pub(super) const END_STREAM: u8 = 0x1;
+pub(super) const ACK: u8 = 0x1;
+pub(super) const PADDED: u8 = 0x8;
 pub(super) const END_HEADERS: u8 = 0x4;
 
 const HEADER: usize = 9;
-/// How much of a payload is looked at: GOAWAY's last stream and error code.
+/// How much of a payload is looked at: GOAWAY's last stream and error code, or
+/// one of SETTINGS' parameters at a time.
 const PEEK: usize = 8;
+const PARAMETER: usize = 6;
+
+/// RFC 9113, section 6.5.2.
+const SETTINGS_INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
 
 /// RFC 9113, section 7.
 pub(super) const NO_ERROR: u32 = 0;
@@ -27,24 +36,38 @@ pub(super) struct FrameReader {
     peek_len: u8,
     /// How much of the payload is still to come.
     left: u32,
+    /// How much of it has been counted as DATA.
+    counted: u32,
     /// A header block that goes on in CONTINUATION frames: its stream, and
     /// whether its HEADERS frame carried END_STREAM.
     block: Option<(u32, bool)>,
+    /// How many bytes of DATA there have been, padding left out.
+    data: u64,
+    /// What the SETTINGS frame that is being read says of the streams' windows.
+    initial_window: Option<u32>,
 }
 
 /// What a frame means for streams.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A header block that goes on in another frame.
-    HeadersBegan,
+    /// SETTINGS, and no acknowledgement.
+    Settings {
+        initial_window: Option<u32>,
+    },
+    /// So much of the windows is used up, padding included.
+    Data {
+        stream: u32,
+        length: u32,
+        end_stream: bool,
+    },
+    WindowUpdate {
+        stream: u32,
+        increment: u32,
+    },
     /// A whole header block.
     Headers {
         stream: u32,
         end_stream: bool,
-    },
-    /// The last DATA frame.
-    EndStream {
-        stream: u32,
     },
     Reset {
         stream: u32,
@@ -64,6 +87,21 @@ impl FrameReader {
             HEADER => self.left as usize,
             begun => HEADER - begun,
         }
+    }
+
+    /// A frame's header has begun, or a header block, and is not complete.
+    pub(super) fn is_in_head(&self) -> bool {
+        let frame = match usize::from(self.header_len) {
+            0 => false,
+            HEADER => matches!(self.header[3], HEADERS | CONTINUATION),
+            _ => true,
+        };
+        frame || self.block.is_some()
+    }
+
+    /// How many bytes of DATA there have been, padding left out.
+    pub(super) fn data(&self) -> u64 {
+        self.data
     }
 
     pub(super) fn read(&mut self, mut bytes: &[u8], mut on: impl FnMut(Event)) {
@@ -103,10 +141,21 @@ impl FrameReader {
             }
             self.left = payload_len(&self.header);
             self.peek_len = 0;
+            self.initial_window = None;
         }
         let (start, rest) = rest.split_at(rest.len().min(self.left as usize));
         self.left -= start.len() as u32;
-        fill(&mut self.peek, &mut self.peek_len, start);
+        let [_, _, _, kind, flags, ..] = self.header;
+        // The rest of it has been counted when the frame ends.
+        if kind == DATA && flags & PADDED == 0 && self.left > 0 {
+            self.data += start.len() as u64;
+            self.counted += start.len() as u32;
+        }
+        if self.header[3] == SETTINGS {
+            self.read_parameters(start);
+        } else {
+            fill(&mut self.peek, &mut self.peek_len, start);
+        }
         if self.left == 0 {
             self.header_len = 0;
             let (header, peek) = (self.header, self.peek);
@@ -126,11 +175,23 @@ impl FrameReader {
         let end_stream = flags & END_STREAM != 0;
         let end_headers = flags & END_HEADERS != 0;
         match kind {
-            DATA if end_stream => Some(Event::EndStream { stream }),
+            DATA => {
+                self.count_data(header, payload);
+                Some(Event::Data { stream, length: payload_len(header), end_stream })
+            }
+            SETTINGS if flags & ACK == 0 => {
+                // What came in parts has been read.
+                payload.chunks_exact(PARAMETER).for_each(|parameter| self.parameter(parameter));
+                Some(Event::Settings { initial_window: self.initial_window.take() })
+            }
+            WINDOW_UPDATE => {
+                let increment = *payload.first_chunk::<4>()?;
+                Some(Event::WindowUpdate { stream, increment: stream_id(increment) })
+            }
             HEADERS if end_headers => Some(Event::Headers { stream, end_stream }),
             HEADERS => {
                 self.block = Some((stream, end_stream));
-                Some(Event::HeadersBegan)
+                None
             }
             CONTINUATION if end_headers => {
                 let (begun, end_stream) = self.block.take()?;
@@ -146,6 +207,41 @@ impl FrameReader {
             }
             _ => None,
         }
+    }
+}
+
+impl FrameReader {
+    /// A part of SETTINGS: one parameter after the other.
+    fn read_parameters(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let mut length = self.peek_len;
+            let parameter = self.peek.first_chunk_mut::<PARAMETER>();
+            let Some(parameter) = parameter else { return };
+            bytes = fill(parameter, &mut length, bytes);
+            self.peek_len = length;
+            if usize::from(length) == PARAMETER {
+                let parameter = *parameter;
+                self.parameter(&parameter);
+                self.peek_len = 0;
+            }
+        }
+    }
+
+    fn parameter(&mut self, parameter: &[u8]) {
+        if let [a, b, value @ ..] = parameter {
+            if [*a, *b] == SETTINGS_INITIAL_WINDOW_SIZE {
+                self.initial_window = value.try_into().ok().map(u32::from_be_bytes);
+            }
+        }
+    }
+
+    fn count_data(&mut self, header: &[u8; HEADER], payload: &[u8]) {
+        let padding = match payload.first() {
+            Some(length) if header[4] & PADDED != 0 => 1 + u32::from(*length),
+            _ => 0,
+        };
+        let counted = padding.saturating_add(std::mem::take(&mut self.counted));
+        self.data += u64::from(payload_len(header).saturating_sub(counted));
     }
 }
 

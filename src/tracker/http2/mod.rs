@@ -26,8 +26,13 @@ pub(crate) struct Http2 {
     used_before: u32,
     /// There were open streams when last reported.
     active: bool,
-    /// A header block of the client's has begun, as was last reported.
-    header_block: bool,
+    /// A frame header or header block of the client's has begun, as was last
+    /// reported.
+    in_head: bool,
+    /// The client has sent SETTINGS.
+    settings: bool,
+    /// How many bytes of DATA were last reported.
+    data: u64,
     /// Either side has said GOAWAY.
     goaway: bool,
     /// The server has said GOAWAY with an error code, and closes. The streams
@@ -36,8 +41,17 @@ pub(crate) struct Http2 {
 }
 
 impl Http2 {
-    pub(crate) fn has_open_streams(&self) -> bool {
-        self.active
+    /// The connection speaks HTTP/2: what the frames have said so far counts.
+    pub(crate) fn begin(&self, record: &mut impl FnMut(Fact)) {
+        if self.settings {
+            record(Fact::SettingsReceived);
+        }
+        if self.in_head {
+            record(Fact::HeaderBlock { open: true });
+        }
+        if self.active {
+            record(Fact::StreamsOpened);
+        }
     }
 
     /// The highest stream that the client has used and the server looked at.
@@ -65,20 +79,23 @@ impl Http2 {
     /// effect at once.
     pub(crate) fn read(&mut self, bytes: &[u8], mut record: impl FnMut(Fact)) {
         self.used_before = self.streams.newest();
-        let Self { from_client, streams, active, header_block, goaway, failed, .. } = self;
+        let Self { from_client, streams, active, settings, goaway, failed, .. } = self;
         from_client.read(bytes, |event| {
             match event {
-                Event::HeadersBegan => {
-                    *header_block = true;
-                    record(Fact::HeaderBlock { open: true });
+                Event::Settings { initial_window } => {
+                    if let Some(size) = initial_window {
+                        streams.set_initial_window(size);
+                    }
+                    if !std::mem::replace(settings, true) {
+                        record(Fact::SettingsReceived);
+                    }
                 }
                 Event::Headers { stream, end_stream } => {
-                    if std::mem::take(header_block) {
-                        record(Fact::HeaderBlock { open: false });
-                    }
                     streams.client_headers(stream, end_stream);
                 }
-                Event::EndStream { stream } => streams.client_ended(stream),
+                Event::Data { stream, end_stream: true, .. } => streams.client_ended(stream),
+                Event::Data { end_stream: false, .. } => {}
+                Event::WindowUpdate { stream, increment } => streams.widen(stream, increment),
                 Event::Reset { stream } => streams.client_reset(stream),
                 // The client says which streams of the server's it will still
                 // take, and the server opens none.
@@ -93,6 +110,16 @@ impl Http2 {
                 record(if open { Fact::StreamsOpened } else { Fact::StreamsClosed });
             }
         });
+        let in_head = self.from_client.is_in_head();
+        if in_head != self.in_head {
+            self.in_head = in_head;
+            record(Fact::HeaderBlock { open: in_head });
+        }
+        let data = self.from_client.data();
+        if data != self.data {
+            self.data = data;
+            record(Fact::DataRead { total: data });
+        }
     }
 
     /// Bytes were written by the server. What they say takes effect when they
@@ -105,10 +132,12 @@ impl Http2 {
         let mut ends = None;
         let mut failed = false;
         from_server.read(bytes, |event| match event {
-            Event::Headers { stream, end_stream: true } | Event::EndStream { stream } => {
-                streams.server_ended(stream);
+            Event::Headers { stream, end_stream: true } => streams.server_ended(stream),
+            Event::Headers { stream, end_stream: false } => streams.server_answers(stream),
+            Event::Data { stream, length, end_stream } => {
+                streams.server_sent(stream, length, end_stream);
             }
-            Event::Headers { end_stream: false, .. } | Event::HeadersBegan => {}
+            Event::Settings { .. } | Event::WindowUpdate { .. } => {}
             Event::Reset { stream } => streams.server_reset(stream),
             Event::GoAway { last_stream, error_code } => {
                 streams.server_goes_away(last_stream);
@@ -126,6 +155,18 @@ impl Http2 {
         });
         self.failed |= failed;
         ends
+    }
+
+    /// The client has not made room for what the server would send on an open
+    /// stream (RFC 9113, section 5.2).
+    #[inline]
+    pub(crate) fn windows_are_shut(&mut self) -> bool {
+        self.streams.windows_are_shut()
+    }
+
+    /// How much the server has sent, as far as windows count it. It wraps.
+    pub(crate) fn data_sent(&self) -> u32 {
+        self.streams.sent()
     }
 
     /// What was written is in the socket.

@@ -26,6 +26,7 @@ pub(super) struct Streams {
     newest: u32,
     /// The highest id that the server has not sent away with GOAWAY.
     last: u32,
+    windows: Windows,
     /// Counts flushes that mattered, to tell whether an end has been flushed.
     /// It may wrap: only equality with the current value counts.
     flushes: u32,
@@ -35,7 +36,25 @@ pub(super) struct Streams {
 pub(super) struct Stream {
     id: u32,
     side: Side,
+    /// How much the server may send on it.
+    window: i32,
+    /// The head of the answer is out.
+    answers: bool,
 }
+
+/// How much a client lets the server send (RFC 9113, section 5.2).
+#[derive(Debug)]
+struct Windows {
+    connection: i32,
+    initial: i32,
+    /// What has been sent, padding included. It wraps.
+    sent: u32,
+    /// A window has come to its end, and perhaps not opened again.
+    maybe_shut: bool,
+}
+
+/// RFC 9113, section 6.9.2.
+const INITIAL_WINDOW: i32 = 65_535;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -51,7 +70,20 @@ pub(super) enum Side {
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { list: SmallVec::new(), open: 0, ending: 0, newest: 0, last: MAX_STREAM, flushes: 0 }
+        Self {
+            list: SmallVec::new(),
+            open: 0,
+            ending: 0,
+            newest: 0,
+            last: MAX_STREAM,
+            windows: Windows {
+                connection: INITIAL_WINDOW,
+                initial: INITIAL_WINDOW,
+                sent: 0,
+                maybe_shut: false,
+            },
+            flushes: 0,
+        }
     }
 }
 
@@ -78,7 +110,8 @@ impl Streams {
         self.newest = id;
         if id <= self.last {
             let side = if end_stream { Side::Client } else { Side::Open };
-            self.list.push(Stream { id, side });
+            let window = self.windows.initial;
+            self.list.push(Stream { id, side, window, answers: false });
             self.open += 1;
         }
     }
@@ -116,6 +149,81 @@ impl Streams {
             }
             Side::Server { .. } | Side::Ended => {}
         }
+    }
+
+    /// The head of an answer is out, and its body is not.
+    #[inline]
+    pub(super) fn server_answers(&mut self, id: u32) {
+        let shut = self.windows.connection <= 0;
+        if let Some(stream) = self.find(id) {
+            stream.answers = true;
+            let shut = shut || stream.window <= 0;
+            self.windows.maybe_shut |= shut;
+        }
+    }
+
+    /// So much of an answer's body is out.
+    #[inline]
+    pub(super) fn server_sent(&mut self, id: u32, length: u32, end_stream: bool) {
+        let windows = &mut self.windows;
+        windows.sent = windows.sent.wrapping_add(length);
+        // No frame is longer than the length field has room for, and windows are
+        // no less than what there is to subtract from.
+        windows.connection = windows.connection.saturating_sub(length as i32);
+        if end_stream {
+            self.server_ended(id);
+            return;
+        }
+        let shut = windows.connection <= 0;
+        if let Some(stream) = self.find(id) {
+            stream.window = stream.window.saturating_sub(length as i32);
+            let shut = shut || stream.window <= 0;
+            self.windows.maybe_shut |= shut;
+        }
+    }
+
+    /// The client makes room.
+    #[inline]
+    pub(super) fn widen(&mut self, id: u32, increment: u32) {
+        let increment = i32::try_from(increment).unwrap_or(i32::MAX);
+        if id == 0 {
+            self.windows.connection = self.windows.connection.saturating_add(increment);
+        } else if let Some(stream) = self.find(id) {
+            stream.window = stream.window.saturating_add(increment);
+        }
+    }
+
+    /// The room that each stream has, from now on and from before.
+    pub(super) fn set_initial_window(&mut self, size: u32) {
+        let size = i32::try_from(size).unwrap_or(i32::MAX);
+        let more = size.saturating_sub(self.windows.initial);
+        self.windows.initial = size;
+        for stream in &mut self.list {
+            stream.window = stream.window.saturating_add(more);
+        }
+        self.windows.maybe_shut |= more < 0;
+    }
+
+    /// Whether an answer has no room to go on.
+    #[inline]
+    pub(super) fn windows_are_shut(&mut self) -> bool {
+        self.windows.maybe_shut && self.look_at_windows()
+    }
+
+    #[cold]
+    fn look_at_windows(&mut self) -> bool {
+        let connection = self.windows.connection;
+        let is_shut = |stream: &Stream| {
+            let goes_on = matches!(stream.side, Side::Open | Side::Client) && stream.answers;
+            goes_on && (connection <= 0 || stream.window <= 0)
+        };
+        let shut = self.list.iter().any(is_shut);
+        self.windows.maybe_shut = shut;
+        shut
+    }
+
+    pub(super) fn sent(&self) -> u32 {
+        self.windows.sent
     }
 
     pub(super) fn server_reset(&mut self, id: u32) {

@@ -204,12 +204,18 @@ fn blocks(steps: &[Step], split: usize) -> String {
                     Fact::HeaderBlock { open: false } => ']',
                     Fact::StreamsOpened => '(',
                     Fact::StreamsClosed => ')',
+                    Fact::DataRead { .. } => '.',
                     fact => panic!("{fact:?}"),
                 });
             });
         }
     }
     facts
+}
+
+/// Whether a head is under way.
+fn in_head(facts: &str) -> bool {
+    facts.rfind('[') > facts.rfind(']')
 }
 
 #[test]
@@ -221,13 +227,59 @@ fn a_header_block_that_has_begun_opens_no_stream() {
     let steps = [begun, more(), more(), end, whole()];
     for split in (1..40).chain([usize::MAX]) {
         assert_eq!(blocks(&steps[..1], split), "[", "in pieces of {split}");
-        // Dripped.
+        // Dripped: never out of it in between.
         assert_eq!(blocks(&steps[..3], split), "[", "in pieces of {split}");
-        assert_eq!(blocks(&steps[..4], split), "[](", "in pieces of {split}");
-        assert_eq!(blocks(&steps, split), "[](", "in pieces of {split}");
+        assert_eq!(blocks(&steps[..4], split), "[(]", "in pieces of {split}");
+        let all = blocks(&steps, split);
+        assert!(all.starts_with("[(]") && !in_head(&all), "{all} in pieces of {split}");
     }
-    // Nothing of the kind is said of blocks that come in one frame.
-    assert_eq!(blocks(&[whole(), Read(post(5))], 1), "(");
+    // Nothing of the kind is said of blocks that come whole.
+    assert_eq!(blocks(&[whole(), Read(post(5))], usize::MAX), "(");
+}
+
+#[test]
+fn a_head_begins_with_the_first_byte_of_a_frame() {
+    for (frame, head) in
+        [(get(1), 9 + 1), (frame(DATA, 0, 1, b"data"), 9), (frame(0x6, 0, 0, b"PING ..."), 9)]
+    {
+        for cut in 1..frame.len() {
+            let (start, rest) = frame.split_at(cut);
+            let said = blocks(&[Read(start.to_vec())], usize::MAX);
+            assert_eq!(in_head(&said), cut < head || frame[3] == HEADERS, "{cut} of {frame:?}");
+            let said = blocks(&[Read(start.to_vec()), Read(rest.to_vec())], usize::MAX);
+            assert!(!in_head(&said), "{cut} of {frame:?}");
+        }
+    }
+}
+
+#[test]
+fn data_is_counted_without_its_padding() {
+    let data = |bytes: &[u8], split| {
+        let mut http2 = Http2::default();
+        let mut data = 0;
+        for chunk in bytes.chunks(split) {
+            http2.read(chunk, |fact| {
+                if let Fact::DataRead { total } = fact {
+                    data = total;
+                }
+            });
+        }
+        data
+    };
+    let plain = frame(DATA, 0, 1, b"data");
+    let padded = frame(DATA, PADDED, 1, b"\x03data...");
+    let empty = frame(DATA, PADDED, 1, b"\x03...");
+    for split in 1..30 {
+        assert_eq!(data(&plain, split), 4);
+        assert_eq!(data(&padded, split), 4);
+        assert_eq!(data(&empty, split), 0);
+        assert_eq!(data(&[&*plain, &padded, &empty].concat(), split), 8);
+    }
+    // What there is of a frame counts before its end.
+    assert_eq!(data(&plain[..9 + 2], 30), 2);
+    assert_eq!(data(&padded[..9 + 2], 30), 0);
+    // More padding than there is room for is an error, and no body.
+    assert_eq!(data(&frame(DATA, PADDED, 1, b"\xffdata"), 30), 0);
 }
 
 /// Written for as long as something is unfinished, the server's bytes come to

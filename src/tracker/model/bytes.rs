@@ -228,7 +228,10 @@ fn states(script: &[Step], piece: usize) -> Outcome {
             // first reason counts, and is compared.
             let counts =
                 !matches!(fact, Fact::Read | Fact::Written | Fact::ProtocolError | Fact::TimedOut);
-            if counts {
+            // What part of a frame there is, and how much of its data, is of
+            // the pieces.
+            let of_part = matches!(fact, Fact::HeaderBlock { .. } | Fact::DataRead { .. });
+            if counts && !of_part {
                 facts.push(fact);
             }
             let _ = tracker.on(fact);

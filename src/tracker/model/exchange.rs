@@ -65,7 +65,7 @@ impl Expected {
         let http2 = self.protocol == Protocol::Http2;
         let over = self.gone || self.state.is_terminal() || self.below_tls;
         match fact {
-            StreamsOpened | StreamsClosed | HeaderBlock { .. } => !http2 || over,
+            StreamsOpened | StreamsClosed | HeaderBlock { .. } | SettingsReceived => !http2 || over,
             Http2Began => self.protocol != Protocol::Unknown || over,
             ResponseEnded { exchange, .. } => {
                 let open = self.serving.as_ref().is_some_and(|serving| !serving.answered);
@@ -81,15 +81,20 @@ impl Expected {
             | Answering { .. }
             | Written
             | Flushed { .. }
+            | HeadRead
             | RequestBegan(_)
             | RequestBodyFollowed
             | PollEnded => http2 || over,
-            ReadBody => true,
+            ReadBody | DataRead { .. } => true,
             TlsBegan => over,
             // For those who wait for a stream that is gone already.
             Drain { .. } => false,
             GoAwayReceived { .. }
             | TimedOut
+            | Expired(_)
+            | Refused
+            | Watched
+            | KeepAlive { .. }
             | DrainCancelled
             | GraceOver
             | ReadClosed

@@ -8,6 +8,9 @@
 //! A stream whose client and server both begin with a TLS record (RFC 8446,
 //! section 5.1) is below TLS, and what it carries cannot be seen.
 
+mod head_end;
+
+use self::head_end::HeadEnd;
 use super::Fact;
 use super::http2::Http2;
 
@@ -50,6 +53,9 @@ pub(crate) struct Wire {
     opening_len: u8,
     /// Bytes have been written that were not flushed.
     unflushed: bool,
+    /// Of the first request. Where there is no layer nobody else says that it
+    /// is there.
+    head_end: HeadEnd,
     /// There when it may be HTTP/2: a connection that is not should not be
     /// larger for it.
     http2: Option<Box<Http2>>,
@@ -84,6 +90,7 @@ impl Wire {
             opening: [0; OPENING],
             opening_len: 0,
             unflushed: false,
+            head_end: HeadEnd::default(),
             http2: None,
         }
     }
@@ -103,7 +110,10 @@ impl Wire {
     #[inline]
     pub(crate) fn read(&mut self, bytes: &[u8], mut record: impl FnMut(Fact)) {
         match self.phase {
-            Phase::Http1 => record(Fact::Read),
+            Phase::Http1 => {
+                record(Fact::Read);
+                self.look_for_head_end(bytes, &mut record);
+            }
             Phase::Http2 => self.http2().read(bytes, record),
             Phase::ClientHello | Phase::Tls => {}
             Phase::Opening if self.preface == 0 && is_client_hello(bytes) => {
@@ -120,6 +130,8 @@ impl Wire {
         if start != &expected[..length] {
             self.begin_http1(&mut record);
             record(Fact::Read);
+            self.look_for_head_end(&PREFACE[..self.preface.into()], &mut record);
+            self.look_for_head_end(bytes, &mut record);
             return;
         }
         self.preface += length as u8;
@@ -136,6 +148,12 @@ impl Wire {
                     record(fact);
                 }
             });
+        }
+    }
+
+    fn look_for_head_end(&mut self, bytes: &[u8], record: &mut impl FnMut(Fact)) {
+        if self.head_end.is_in(bytes) {
+            record(Fact::HeadRead);
         }
     }
 
@@ -219,9 +237,7 @@ impl Wire {
     fn begin_http2(&mut self, record: &mut impl FnMut(Fact)) {
         self.phase = Phase::Http2;
         record(Fact::Http2Began);
-        if self.http2().has_open_streams() {
-            record(Fact::StreamsOpened);
-        }
+        self.http2().begin(record);
     }
 
     /// What was last read has been given to nobody.
@@ -241,6 +257,19 @@ impl Wire {
             last_stream: http2.last_stream(),
             highest_stream: http2.highest_stream(),
         })
+    }
+
+    /// The client has shut its windows in front of an answer, having let so much
+    /// through (it wraps).
+    #[inline]
+    pub(crate) fn shut_windows(&mut self) -> Option<u32> {
+        let http2 = self.http2.as_mut().filter(|_| self.phase == Phase::Http2)?;
+        http2.windows_are_shut().then(|| http2.data_sent())
+    }
+
+    /// What there is of the client's first bytes could be HTTP/2's preface.
+    pub(crate) fn may_be_http2(&self) -> bool {
+        self.phase == Phase::Opening && self.preface > 0
     }
 
     /// The stream below said that all that was written is on its way.

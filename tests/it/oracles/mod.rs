@@ -23,6 +23,6 @@ mod found;
 mod http1;
 mod http2;
 mod search;
-mod stack;
+pub mod stack;
 mod watch;
 pub mod wire;

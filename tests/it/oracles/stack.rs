@@ -6,9 +6,7 @@ use std::sync::{Arc, Once};
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
-#[cfg(feature = "axum")]
-use hyper_connstate::InstrumentedListener;
-use hyper_connstate::{ConnStateLayer, Hook, instrument_listener};
+use hyper_connstate::{Address, ConnStateLayer, Hook, InstrumentedListener, instrument_listener};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
@@ -24,35 +22,55 @@ where
     F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
 {
     let (sender, receiver) = mpsc::unbounded_channel();
-    sender.send(near).ok().unwrap();
-    let mut listener = instrument_listener(Wires(receiver), hook);
+    sender.send((near, Address::Unknown)).ok().unwrap();
+    serve_listener(kind, instrument_listener(Wires(receiver), hook), handle);
+}
+
+/// Serves what comes through a listener.
+pub fn serve_listener<H, F>(kind: Kind, mut listener: InstrumentedListener<Wires>, handle: H)
+where
+    H: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+{
     let incoming = {
         let handle = handle.clone();
         move |request: Request<Incoming>| handle(request.map(Body::new))
     };
     match kind {
         Kind::Tower => drop(tokio::spawn(async move {
-            let (io, conn) = listener.accept().await.unwrap();
-            let service = ConnStateLayer::for_conn(&conn).layer(tower::service_fn(incoming));
-            let service = TowerToHyperService::new(service);
-            let builder = new_builder();
-            let _ = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+            while let Ok((io, conn)) = listener.accept().await {
+                let service = tower::service_fn(incoming.clone());
+                let service = ConnStateLayer::for_conn(&conn).layer(service);
+                let service = TowerToHyperService::new(service);
+                tokio::spawn(async move {
+                    let builder = new_builder();
+                    let _ = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+                });
+            }
         })),
         Kind::Hyper => drop(tokio::spawn(async move {
-            let (io, conn) = listener.accept().await.unwrap();
-            let service = hyper::service::service_fn(incoming);
-            let service = ConnStateLayer::for_conn(&conn).layer(service);
-            let builder = new_builder();
-            let _ = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+            while let Ok((io, conn)) = listener.accept().await {
+                let service = hyper::service::service_fn(incoming.clone());
+                let service = ConnStateLayer::for_conn(&conn).layer(service);
+                tokio::spawn(async move {
+                    let builder = new_builder();
+                    let _ = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+                });
+            }
         })),
         Kind::Tls => drop(tokio::spawn(async move {
-            let handshake = listener.accept_handshake().await.unwrap();
-            let acceptor = tls::acceptor();
-            let io = handshake.complete(|near| acceptor.accept(near)).await.unwrap();
-            let service = ConnStateLayer::for_conn(io.conn()).layer(tower::service_fn(incoming));
-            let service = TowerToHyperService::new(service);
-            let builder = new_builder();
-            let _ = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+            while let Ok(handshake) = listener.accept_handshake().await {
+                let service = tower::service_fn(incoming.clone());
+                tokio::spawn(async move {
+                    let acceptor = tls::acceptor();
+                    let io = handshake.complete(|near| acceptor.accept(near)).await;
+                    let Ok(io) = io else { return };
+                    let service = ConnStateLayer::for_conn(io.conn()).layer(service);
+                    let service = TowerToHyperService::new(service);
+                    let builder = new_builder();
+                    let _ = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+                });
+            }
         })),
         #[cfg(feature = "serve")]
         Kind::Serve => drop(tokio::spawn(async move {

@@ -186,7 +186,7 @@ fn take(from: &mut VecDeque<u8>, buf: &mut ReadBuf<'_>) {
 }
 
 /// Hands out what comes through a channel.
-pub struct Wires(pub mpsc::UnboundedReceiver<Near>);
+pub struct Wires(pub mpsc::UnboundedReceiver<(Near, Address)>);
 
 impl Accept for Wires {
     type Io = Near;
@@ -194,7 +194,7 @@ impl Accept for Wires {
 
     async fn accept(&mut self) -> io::Result<(Near, Address)> {
         match self.0.recv().await {
-            Some(near) => Ok((near, Address::Unknown)),
+            Some(accepted) => Ok(accepted),
             None => std::future::pending().await,
         }
     }
@@ -240,6 +240,12 @@ impl Client {
             None => Box::pin(far.clone()),
             Some(alpn) => Box::pin(connect(far.clone(), alpn).await),
         };
+        Self { stream, far, received: Vec::new(), ended: false }
+    }
+
+    /// Without TLS, whatever the server speaks.
+    pub fn plain(far: Far) -> Self {
+        let stream = Box::pin(far.clone());
         Self { stream, far, received: Vec::new(), ended: false }
     }
 

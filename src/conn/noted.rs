@@ -1,0 +1,205 @@
+//! What a connection notes of itself for policies: instants and numbers, most of
+//! them where something is in the way anyway.
+
+use std::time::{Duration, Instant};
+
+use super::{Conn, now};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::tracker::{Fact, Tracker};
+use crate::{ConnId, ConnState, Protocol};
+
+/// The connection's own notes.
+pub(super) struct Notes {
+    /// When its stream began to speak HTTP, if that was not at once.
+    ready: AtomicSince,
+    /// HTTP/2: when the head began that is under way.
+    head: AtomicSince,
+    /// Since when the socket takes nothing of what there is to be written.
+    write_blocked: AtomicSince,
+    /// HTTP/2: since when the client's windows let nothing more through.
+    windows_shut: AtomicSince,
+    /// What has been written since the socket first took nothing.
+    bytes_written: AtomicU64,
+    /// HTTP/2: what has been read of requests' bodies.
+    data_read: AtomicU64,
+    /// How many handlers wait for a body.
+    body_waits: AtomicU32,
+    /// The number of its last request.
+    max_requests: AtomicU32,
+    /// It has policies of its own.
+    pub(super) has_policies: AtomicBool,
+}
+
+/// An instant, counted in nanoseconds from when the connection was accepted,
+/// and none as zero.
+struct AtomicSince(AtomicU64);
+
+impl AtomicSince {
+    fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    fn set(&self, conn: &Conn) {
+        let since = now().saturating_duration_since(conn.0.accepted_at).as_nanos();
+        let since = u64::try_from(since).unwrap_or(u64::MAX).max(1);
+        self.0.store(since, Ordering::Relaxed);
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    fn get(&self, accepted_at: Instant) -> Option<Instant> {
+        let since = self.0.load(Ordering::Relaxed);
+        (since != 0).then(|| accepted_at + Duration::from_nanos(since))
+    }
+}
+
+impl Notes {
+    pub(super) fn new() -> Self {
+        Self {
+            ready: AtomicSince::new(),
+            head: AtomicSince::new(),
+            write_blocked: AtomicSince::new(),
+            windows_shut: AtomicSince::new(),
+            bytes_written: AtomicU64::new(0),
+            data_read: AtomicU64::new(0),
+            body_waits: AtomicU32::new(0),
+            max_requests: AtomicU32::new(u32::MAX),
+            has_policies: AtomicBool::new(false),
+        }
+    }
+}
+
+/// What there is to know of a connection at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noted {
+    pub(crate) id: ConnId,
+    pub(crate) tracker: Tracker,
+    /// The state and since when; `None` while it is being reported.
+    pub(crate) state: Option<(ConnState, Instant)>,
+    pub(crate) accepted_at: Instant,
+    pub(crate) ready_at: Instant,
+    pub(crate) head_since: Option<Instant>,
+    pub(crate) write_blocked_since: Option<Instant>,
+    pub(crate) body_waits: u32,
+    /// Of bodies, in HTTP/2; of anything, in HTTP/1, where nothing else comes
+    /// while a handler waits for a body.
+    pub(crate) body_read: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
+}
+
+impl Conn {
+    pub(crate) fn noted(&self) -> Noted {
+        let notes = &self.0.notes;
+        let accepted_at = self.0.accepted_at;
+        let tracker = self.tracker();
+        let (state, since) = self.state_and_since();
+        let is_http2 = tracker.protocol() == Protocol::Http2;
+        let bytes_read = self.bytes_read().get();
+        Noted {
+            id: self.id(),
+            tracker,
+            state: (tracker.settled_state() == Some(state)).then_some((state, since)),
+            accepted_at,
+            ready_at: notes.ready.get(accepted_at).unwrap_or(accepted_at),
+            head_since: if is_http2 { notes.head.get(accepted_at) } else { Some(since) },
+            write_blocked_since: [&notes.write_blocked, &notes.windows_shut]
+                .into_iter()
+                .filter_map(|since| since.get(accepted_at))
+                .min(),
+            body_waits: notes.body_waits.load(Ordering::Relaxed),
+            body_read: if is_http2 { notes.data_read.load(Ordering::Relaxed) } else { bytes_read },
+            bytes_read,
+            bytes_written: notes.bytes_written.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes a fact, unless the connection is not any more as it was seen.
+    pub(crate) fn apply_if(&self, seen: Tracker, fact: Fact) -> bool {
+        let mut tracker = seen;
+        let _ = tracker.on(fact);
+        let word = &self.0.tracker;
+        let (before, after) = (seen.to_u64(), tracker.to_u64());
+        before != after
+            && word.compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The stream speaks HTTP from now on.
+    pub(crate) fn set_ready(&self) {
+        self.0.notes.ready.set(self);
+    }
+
+    #[cold]
+    pub(super) fn head_began(&self) {
+        self.0.notes.head.set(self);
+    }
+
+    #[cold]
+    pub(super) fn data_read(&self, total: u64) {
+        self.0.notes.data_read.store(total, Ordering::Relaxed);
+    }
+
+    /// There are bytes to be written, and the socket takes none. From now on
+    /// what is written is counted.
+    #[cold]
+    pub(crate) fn write_blocked(&self) {
+        let blocked = &self.0.notes.write_blocked;
+        if !blocked.is_set() {
+            blocked.set(self);
+            self.record(Fact::Watched);
+        }
+    }
+
+    /// The client's windows have let something through and are shut, or are
+    /// open.
+    #[cold]
+    pub(crate) fn windows_are_shut(&self, shut: bool) {
+        if shut {
+            self.0.notes.windows_shut.set(self);
+            self.record(Fact::Watched);
+        } else {
+            self.0.notes.windows_shut.clear();
+        }
+    }
+
+    /// The stream took so many bytes, or has none to take.
+    #[cold]
+    pub(crate) fn write_goes_on(&self, bytes: usize) {
+        let notes = &self.0.notes;
+        notes.write_blocked.clear();
+        let written = notes.bytes_written.load(Ordering::Relaxed);
+        notes.bytes_written.store(written.wrapping_add(bytes as u64), Ordering::Relaxed);
+    }
+
+    /// A handler waits for a body, or does not any more.
+    #[cfg(feature = "axum")]
+    pub(crate) fn waits_for_body(&self, waits: bool) {
+        let count = &self.0.notes.body_waits;
+        if waits {
+            count.fetch_add(1, Ordering::Relaxed);
+        } else {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// After so many requests it ends.
+    pub(crate) fn set_max_requests(&self, requests: Option<u64>) {
+        let requests = requests.and_then(|requests| u32::try_from(requests).ok());
+        let requests = requests.unwrap_or(u32::MAX);
+        self.0.notes.max_requests.store(requests, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn max_requests(&self) -> u64 {
+        match self.0.notes.max_requests.load(Ordering::Relaxed) {
+            u32::MAX => u64::MAX,
+            requests => requests.into(),
+        }
+    }
+}

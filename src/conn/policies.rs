@@ -1,0 +1,159 @@
+//! What is demanded of one connection.
+
+use std::sync::Arc;
+
+use super::Conn;
+use crate::policies::enforcer::Admission;
+use crate::policies::limits::Limits;
+use crate::sync::atomic::Ordering;
+use crate::tracker::{Fact, Tracker};
+use crate::{Policies, Policy};
+
+/// Among the connection's values.
+#[derive(Clone)]
+struct OwnPolicies(Arc<Policies>);
+
+impl Conn {
+    /// Has this connection obey policies of its own, instead of those of its
+    /// registry: in a handler whose client may be slow, say. Call it at
+    /// [`New`](crate::ConnState::New) to have it hold from the beginning.
+    ///
+    /// The limits on connections in it mean nothing here, and a connection that
+    /// is in no registry obeys nobody ([`Connections::insert`](crate::Connections::insert)).
+    /// The time-outs of the registry hold until the task that looks after them
+    /// looks again: a sixteenth of the shortest time-out at most.
+    ///
+    /// ```
+    /// # use hyper_connstate::Conn;
+    /// // In the handler of an upload that may take its time.
+    /// fn allow_slow_upload(conn: &Conn) {
+    ///     conn.set_policies(conn.policies().body_timeout(None));
+    /// }
+    /// ```
+    pub fn set_policies(&self, policies: Policies) {
+        let policies = Arc::new(policies);
+        self.insert(OwnPolicies(policies.clone()));
+        self.0.notes.has_policies.store(true, Ordering::Release);
+        self.adopt(&policies);
+        if let Some(observer) = self.0.observer.get() {
+            observer.look_after(&policies);
+        }
+    }
+
+    /// What is demanded of this connection: its own policies, or those of its
+    /// registry.
+    pub fn policies(&self) -> Policies {
+        let own = self.own_policies();
+        let policies = own.or_else(|| Some(self.0.observer.get()?.policies()));
+        policies.map(Arc::unwrap_or_clone).unwrap_or_default()
+    }
+
+    pub(crate) fn own_policies(&self) -> Option<Arc<Policies>> {
+        if !self.0.notes.has_policies.load(Ordering::Acquire) {
+            return None;
+        }
+        self.get::<OwnPolicies>().map(|own| own.0)
+    }
+
+    /// For the header `Keep-Alive: timeout=`.
+    pub(crate) fn keep_alive_seconds(&self) -> Option<u64> {
+        self.policies().keep_alive_seconds()
+    }
+
+    /// Somebody has to know who waits for a body.
+    #[cfg(feature = "axum")]
+    pub(crate) fn limits_bodies(&self) -> bool {
+        let registry = self.0.observer.get().is_some_and(|observer| observer.limits_bodies());
+        registry || self.own_policies().is_some_and(|own| own.limits_bodies())
+    }
+
+    /// Takes over what is looked at elsewhere than in the policies.
+    pub(crate) fn adopt(&self, policies: &Policies) {
+        self.set_max_requests(policies.max_requests);
+        let said = policies.keep_alive_seconds().is_some();
+        if said != self.tracker().says_keep_alive() {
+            self.record(Fact::KeepAlive { said });
+        }
+    }
+
+    /// A policy has run out. Does nothing if the connection is not as it was
+    /// `seen`.
+    pub(crate) fn expire_if(&self, seen: Tracker, policy: Policy) -> bool {
+        let expired = self.apply_if(seen, Fact::Expired(policy.reason()));
+        if expired {
+            self.told_to_end();
+        }
+        expired
+    }
+
+    /// A policy has run out, whatever the connection is doing.
+    pub(crate) fn expire(&self, policy: Policy) {
+        self.apply_and_wake(Fact::Expired(policy.reason()));
+        self.told_to_end();
+    }
+
+    /// Its last request has come.
+    #[cold]
+    pub(super) fn reached_max_requests(&self) {
+        if self.tracker().goes_on() {
+            self.expire(Policy::MaxRequests);
+            if let Some(observer) = self.0.observer.get() {
+                observer.expired(self, Policy::MaxRequests);
+            }
+        }
+    }
+
+    /// It was accepted like this.
+    pub(super) fn admit(&self, admission: Admission) {
+        match admission {
+            Admission::Unlimited => {}
+            Admission::Admitted(permit) => {
+                let key = permit.hand_over();
+                self.0.ip_key.store(key.unwrap_or(0), Ordering::Release);
+                self.0.has_place.store(true, Ordering::Release);
+            }
+            Admission::Refused => {
+                self.record(Fact::Refused);
+            }
+        }
+    }
+
+    /// It is in a registry: it has a place there from now on, unless it was
+    /// refused.
+    pub(crate) fn take_place(&self, limits: &Limits) {
+        if !self.tracker().is_refused() && !self.0.has_place.swap(true, Ordering::AcqRel) {
+            limits.insert();
+        }
+    }
+
+    /// It counts among those of its client, unless it does already.
+    pub(crate) fn count_ip(&self, limits: &Limits, policies: &Policies) {
+        let Some(key) = limits.key(policies, &self.0.remote_addr) else { return };
+        let key_before = &self.0.ip_key;
+        if self.tracker().is_refused()
+            || key_before.compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire).is_err()
+        {
+            return;
+        }
+        limits.insert_ip(key);
+        // It may have gone in between, and then has not given it back.
+        if self.is_done() {
+            self.leave_ip(limits);
+        }
+    }
+
+    /// It is gone, and gives its place back; may be called twice.
+    pub(crate) fn leave_place(&self, limits: &Limits) {
+        self.leave_ip(limits);
+        if self.0.has_place.swap(false, Ordering::AcqRel) {
+            limits.remove();
+        }
+    }
+
+    fn leave_ip(&self, limits: &Limits) {
+        let key = self.0.ip_key.swap(0, Ordering::AcqRel);
+        if key != 0 {
+            limits.remove_ip(key);
+        }
+    }
+}

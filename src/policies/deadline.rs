@@ -1,0 +1,279 @@
+//! Whether a connection fails a policy: functions of what is known of it, of
+//! what it was doing before, and of the clock.
+
+use std::time::{Duration, Instant};
+
+use super::stalls::Stalls;
+use super::{Policies, Policy, Rate};
+use crate::conn::Noted;
+use crate::{ConnId, ConnState, Protocol};
+
+/// How long before the end of an HTTP/1 connection's idle time its answers say
+/// that it ends: for the request that is under way then.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How late a time-out may fire, for one of this length.
+pub(super) fn slack(timeout: Duration) -> Duration {
+    (timeout / 16).max(Duration::from_millis(100))
+}
+
+/// What a look at the connections knows of time.
+pub(super) struct Clock<'a> {
+    pub(super) now: Instant,
+    pub(super) stalls: &'a Stalls,
+    /// What the ages of this registry's connections differ by.
+    pub(super) seed: u64,
+}
+
+impl Clock<'_> {
+    fn elapsed(&self, since: Instant) -> Duration {
+        self.stalls.elapsed(since, self.now)
+    }
+
+    fn is_over(&self, timeout: Option<Duration>, since: Instant) -> bool {
+        timeout.is_some_and(|timeout| self.elapsed(since) >= timeout)
+    }
+}
+
+/// What a connection is found to have failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// It ends, in the way that the tracker says.
+    Ends(Policy),
+    /// It is drained, and closed when it has been quiet for so long.
+    Drains(Policy, Duration),
+    /// Its grace is over too.
+    Outlives(Policy),
+}
+
+/// What was seen of a connection at earlier looks, where it notes no instant
+/// itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watch {
+    body: Option<Progress>,
+    write: Option<Progress>,
+    tunnel: Option<Progress>,
+    idle: Option<Progress>,
+}
+
+/// How far something has come.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    begun: Instant,
+    begun_bytes: u64,
+    bytes: u64,
+    /// Since when that has been so.
+    since: Instant,
+}
+
+impl Progress {
+    /// At another look, or the first one.
+    fn look(before: Option<Self>, bytes: u64, now: Instant) -> Self {
+        match before {
+            Some(before) if before.bytes == bytes => before,
+            Some(before) => Self { bytes, since: now, ..before },
+            None => Self { begun: now, begun_bytes: bytes, bytes, since: now },
+        }
+    }
+
+    fn is_slower(&self, rate: Option<Rate>, clock: &Clock<'_>) -> bool {
+        let Some(rate) = rate else { return false };
+        let elapsed = clock.elapsed(self.begun);
+        let least = rate.bytes_per_second as f64 * elapsed.as_secs_f64();
+        elapsed >= rate.grace && ((self.bytes - self.begun_bytes) as f64) < least
+    }
+}
+
+impl Watch {
+    /// Whether it has to be kept for the next look.
+    pub(super) fn is_needed(&self) -> bool {
+        let all = [&self.body, &self.write, &self.tunnel, &self.idle];
+        all.into_iter().any(|progress| progress.is_some())
+    }
+
+    /// Looks at a connection. The first policy that it fails counts.
+    pub(super) fn look(
+        &mut self,
+        policies: &Policies,
+        conn: &Noted,
+        clock: &Clock<'_>,
+    ) -> Option<Failed> {
+        // Its end has been decided, or a hook is being told what it does.
+        if conn.tracker.closing().is_some() {
+            return None;
+        }
+        let (state, since) = conn.state?;
+        let failed = self
+            .opening(policies, conn, state, clock)
+            .or_else(|| self.transfer(policies, conn, state, clock))
+            .map(Failed::Ends);
+        failed
+            .or_else(|| self.idle(policies, conn, state, since, clock))
+            .or_else(|| age(policies, conn, clock))
+    }
+
+    /// Until the head of a request is there.
+    fn opening(
+        &self,
+        policies: &Policies,
+        conn: &Noted,
+        state: ConnState,
+        clock: &Clock<'_>,
+    ) -> Option<Policy> {
+        let tracker = conn.tracker;
+        if tracker.is_handshaking() {
+            let over = clock.is_over(policies.handshake_timeout, conn.accepted_at);
+            return over.then_some(Policy::HandshakeTimeout);
+        }
+        if state.is_terminal() {
+            return None;
+        }
+        if !tracker.has_introduced_itself()
+            && clock.is_over(policies.first_byte_timeout, conn.ready_at)
+        {
+            return Some(Policy::FirstByteTimeout);
+        }
+        if tracker.reads_head() {
+            let begun = conn.head_since?;
+            let over = clock.is_over(policies.header_timeout, begun);
+            return over.then_some(Policy::HeaderTimeout);
+        }
+        None
+    }
+
+    /// While bodies pass, or what a tunnel carries.
+    fn transfer(
+        &mut self,
+        policies: &Policies,
+        conn: &Noted,
+        state: ConnState,
+        clock: &Clock<'_>,
+    ) -> Option<Policy> {
+        let limits_bodies = policies.body_timeout.is_some() || policies.min_body_rate.is_some();
+        let waits = conn.body_waits > 0 && limits_bodies && state == ConnState::Active;
+        let body = Progress::look(self.body, conn.body_read, clock.now);
+        self.body = waits.then_some(body);
+
+        let blocked = conn.write_blocked_since.filter(|_| !state.is_terminal());
+        let write = Progress::look(self.write, conn.bytes_written, clock.now);
+        self.write = blocked.filter(|_| policies.min_write_rate.is_some()).map(|_| write);
+
+        let is_tunnel = state == ConnState::Hijacked && policies.tunnel_idle_timeout.is_some();
+        let passed = conn.bytes_read.wrapping_add(conn.bytes_written);
+        let tunnel = Progress::look(self.tunnel, passed, clock.now);
+        self.tunnel = is_tunnel.then_some(tunnel);
+
+        if waits
+            && (clock.is_over(policies.body_timeout, body.since)
+                || body.is_slower(policies.min_body_rate, clock))
+        {
+            return Some(Policy::BodyTimeout);
+        }
+        if let Some(blocked) = blocked {
+            if clock.is_over(policies.write_timeout, blocked)
+                || write.is_slower(policies.min_write_rate, clock)
+            {
+                return Some(Policy::WriteTimeout);
+            }
+        }
+        let silent = is_tunnel && clock.is_over(policies.tunnel_idle_timeout, tunnel.since);
+        silent.then_some(Policy::TunnelIdleTimeout)
+    }
+
+    fn idle(
+        &mut self,
+        policies: &Policies,
+        conn: &Noted,
+        state: ConnState,
+        mut since: Instant,
+        clock: &Clock<'_>,
+    ) -> Option<Failed> {
+        let timeout = policies.idle_timeout?;
+        if state != ConnState::Idle || !conn.tracker.goes_on() {
+            self.idle = None;
+            return None;
+        }
+        if policies.frames_reset_idle {
+            // What has been read of frames when it became Idle is no sign of
+            // life.
+            let first = self.idle.is_none();
+            let idle = Progress::look(self.idle, conn.bytes_read, clock.now);
+            self.idle = Some(if first { Progress { since, ..idle } } else { idle });
+            since = since.max(self.idle.map_or(since, |idle| idle.since));
+        }
+        let elapsed = clock.elapsed(since);
+        if conn.tracker.protocol() == Protocol::Http2 {
+            return (elapsed >= timeout).then_some(Failed::Drains(Policy::IdleTimeout, GRACE));
+        }
+        let left = timeout.saturating_sub(elapsed);
+        (left <= GRACE.min(timeout / 2)).then_some(Failed::Drains(Policy::IdleTimeout, left))
+    }
+}
+
+fn age(policies: &Policies, conn: &Noted, clock: &Clock<'_>) -> Option<Failed> {
+    let max_age = jittered(policies.max_age?, conn.id, clock.seed);
+    // Nobody's stall makes a connection younger.
+    let age = clock.now.saturating_duration_since(conn.accepted_at);
+    if conn.tracker.goes_on() {
+        return (age >= max_age).then_some(Failed::Drains(Policy::MaxAge, GRACE));
+    }
+    let latest = max_age.checked_add(policies.age_grace?)?;
+    let outlives = age >= latest && !conn.tracker.is_hijacked();
+    outlives.then_some(Failed::Outlives(Policy::MaxAge))
+}
+
+/// Up to a tenth more or less, evenly spread.
+fn jittered(age: Duration, id: ConnId, seed: u64) -> Duration {
+    // Multiples of the golden ratio come nowhere close to each other.
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let spread = id.get().wrapping_mul(GOLDEN).wrapping_add(seed);
+    // In 1024 steps from nine tenths to eleven.
+    let part = (spread >> 54) as u32;
+    let tenth = age / 10;
+    age.saturating_sub(tenth).saturating_add((tenth * 2 / 1024).saturating_mul(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_spread_evenly() {
+        let age = Duration::from_secs(600);
+        let ids = || (1..=10_000).map(ConnId::from);
+        let mut ages: Vec<_> = ids().map(|id| jittered(age, id, 7)).collect();
+        ages.sort();
+        let (least, most) = (Duration::from_secs(540), Duration::from_secs(660));
+        assert!(ages[0] >= least && ages[ages.len() - 1] <= most);
+        for (index, found) in ages.iter().enumerate() {
+            let expected = least + (most - least) * index as u32 / 10_000;
+            assert!(found.abs_diff(expected) < Duration::from_secs(2), "{index}: {found:?}");
+        }
+        // Those of other servers are others.
+        let id = ConnId::from(5);
+        assert_ne!(jittered(age, id, 7), jittered(age, id, u64::MAX / 3));
+    }
+
+    #[test]
+    fn odd_ages() {
+        let id = ConnId::from(5);
+        assert_eq!(jittered(Duration::ZERO, id, 1), Duration::ZERO);
+        assert!(jittered(Duration::MAX, id, u64::MAX) > Duration::MAX / 2);
+    }
+
+    #[test]
+    fn rates_count_from_the_beginning() {
+        let start = Instant::now();
+        let stalls = Stalls::default();
+        let clock =
+            |seconds| Clock { now: start + Duration::from_secs(seconds), stalls: &stalls, seed: 0 };
+        let rate = Some(Rate { bytes_per_second: 240, grace: Duration::from_secs(5) });
+        let progress = Progress::look(None, 1_000, start);
+        assert!(!progress.is_slower(rate, &clock(4)));
+        assert!(progress.is_slower(rate, &clock(5)));
+        let more = Progress::look(Some(progress), 1_000 + 240 * 10, start);
+        assert!(!more.is_slower(rate, &clock(10)));
+        assert!(more.is_slower(rate, &clock(11)));
+        assert!(!more.is_slower(None, &clock(11)));
+    }
+}

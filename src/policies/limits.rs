@@ -1,0 +1,217 @@
+//! Who may come.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{Limit, Policies};
+use crate::Address;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+
+/// How many connections have been let in, and from where.
+#[derive(Default)]
+pub(crate) struct Limits {
+    /// Those that were let in and are not gone.
+    admitted: AtomicUsize,
+    /// Those that are being told that they are refused.
+    pub(super) told: AtomicUsize,
+    /// How many there are of each key. Not of connections that came while
+    /// nobody asked.
+    per_ip: Mutex<HashMap<IpKey, usize>>,
+    hasher: RandomState,
+    /// Notified when there may be room.
+    pub(super) room: Notify,
+}
+
+/// Whose a connection is, for the limit on connections of one address: a hash,
+/// so that it takes the same place for any address. Never zero.
+pub(crate) type IpKey = u64;
+
+/// A place that has been taken, and is free again when this is dropped.
+#[must_use]
+pub(crate) struct Permit {
+    /// `None` once somebody else gives the place back.
+    limits: Option<Arc<Limits>>,
+    ip: Option<IpKey>,
+}
+
+impl Limits {
+    #[cfg(test)]
+    pub(crate) fn admitted(&self) -> usize {
+        self.admitted.load(Ordering::Acquire)
+    }
+
+    /// A place, if there is one below the limit.
+    pub(super) fn admit(self: &Arc<Self>, most: Option<usize>) -> Option<Permit> {
+        let most = most.unwrap_or(usize::MAX);
+        let admit = |admitted: usize| (admitted < most).then_some(admitted + 1);
+        let admitted = self.admitted.fetch_update(Ordering::AcqRel, Ordering::Acquire, admit);
+        admitted.is_ok().then(|| Permit { limits: Some(self.clone()), ip: None })
+    }
+
+    /// A place for a connection that is there already.
+    pub(crate) fn insert(&self) {
+        self.admitted.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A connection is gone that had a place.
+    pub(crate) fn remove(&self) {
+        self.admitted.fetch_sub(1, Ordering::AcqRel);
+        self.room.notify_waiters();
+    }
+
+    /// Whose a connection from this address is. `None` if it is not limited.
+    pub(crate) fn key(&self, policies: &Policies, address: &Address) -> Option<IpKey> {
+        let ip = address.ip()?.to_canonical();
+        let key = match &policies.per_ip_key {
+            Some(key) => key(ip)?,
+            None => network(ip),
+        };
+        Some(self.hasher.hash_one(key).max(1))
+    }
+
+    /// One more of this key, if there is one below the limit.
+    fn admit_ip(&self, key: IpKey, most: usize) -> bool {
+        let mut per_ip = self.per_ip();
+        let count = per_ip.get(&key).copied().unwrap_or(0);
+        let admitted = count < most;
+        if admitted {
+            per_ip.insert(key, count + 1);
+        }
+        admitted
+    }
+
+    /// One more of this key, of a connection that is there already.
+    pub(crate) fn insert_ip(&self, key: IpKey) {
+        *self.per_ip().entry(key).or_default() += 1;
+    }
+
+    pub(crate) fn remove_ip(&self, key: IpKey) {
+        let mut per_ip = self.per_ip();
+        if let Some(count) = per_ip.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                per_ip.remove(&key);
+            }
+        }
+    }
+
+    fn per_ip(&self) -> MutexGuard<'_, HashMap<IpKey, usize>> {
+        self.per_ip.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// Takes a place among those of the client's address too.
+    pub(super) fn admit_ip(&mut self, policies: &Policies, address: &Address) -> Result<(), Limit> {
+        let Some(most) = policies.max_connections_per_ip else { return Ok(()) };
+        let Some(limits) = &self.limits else { return Ok(()) };
+        let Some(key) = limits.key(policies, address) else { return Ok(()) };
+        if !limits.admit_ip(key, most) {
+            return Err(Limit::MaxConnectionsPerIp);
+        }
+        self.ip = Some(key);
+        Ok(())
+    }
+
+    /// The connection itself gives its place back from now on.
+    pub(crate) fn hand_over(mut self) -> Option<IpKey> {
+        self.limits = None;
+        self.ip
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(limits) = &self.limits else { return };
+        if let Some(key) = self.ip {
+            limits.remove_ip(key);
+        }
+        limits.remove();
+    }
+}
+
+/// The addresses that one client has.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => {
+            let prefix = u128::from(ip) >> 64 << 64;
+            Ipv6Addr::from(prefix).into()
+        }
+    }
+}
+
+/// A client that is being told that it is refused; one of few.
+#[derive(Clone)]
+pub(crate) struct Telling {
+    // Held by the connection's values, which are cloned out.
+    _place: Arc<Place>,
+}
+
+struct Place(Arc<Limits>);
+
+impl Telling {
+    /// `None` if too many are being told already.
+    pub(crate) fn begin(limits: &Arc<Limits>, most: usize) -> Option<Self> {
+        let tell = |told: usize| (told < most).then_some(told + 1);
+        limits.told.fetch_update(Ordering::AcqRel, Ordering::Acquire, tell).ok()?;
+        Some(Self { _place: Arc::new(Place(limits.clone())) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.told.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(ip: &str) -> Address {
+        std::net::SocketAddr::new(ip.parse().unwrap(), 1234).into()
+    }
+
+    #[test]
+    fn addresses_of_one_client() {
+        let limits = Limits::default();
+        let policies = Policies::new();
+        let key = |ip| limits.key(&policies, &address(ip)).unwrap();
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(limits.key(&policies, &Address::Unknown), None);
+        let exempt = Policies::new().per_ip_key(|ip| Some(ip).filter(|ip| !ip.is_loopback()));
+        assert_eq!(limits.key(&exempt, &address("::ffff:127.0.0.1")), None);
+        assert!(limits.key(&exempt, &address("192.0.2.1")).is_some());
+    }
+
+    #[test]
+    fn places_come_back() {
+        let limits = Arc::new(Limits::default());
+        let policies = Policies::new().max_connections_per_ip(1);
+        let admit = |ip: &str| {
+            let mut permit = limits.admit(Some(3)).ok_or(Limit::MaxConnections)?;
+            permit.admit_ip(&policies, &address(ip))?;
+            Ok(permit)
+        };
+        let one = admit("192.0.2.1").ok().unwrap();
+        assert_eq!(admit("192.0.2.1").err(), Some(Limit::MaxConnectionsPerIp));
+        assert_eq!(limits.admitted(), 1);
+        let two = admit("192.0.2.2").ok().unwrap();
+        let unlimited = limits.admit(None).unwrap();
+        assert_eq!(admit("192.0.2.3").err(), Some(Limit::MaxConnections));
+        drop((one, two));
+        drop(admit("192.0.2.1").ok().unwrap());
+        drop(unlimited);
+        assert_eq!(limits.admitted(), 0);
+        assert!(limits.per_ip().is_empty());
+    }
+}

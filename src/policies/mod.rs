@@ -1,0 +1,425 @@
+//! Time-outs, ages and limits.
+//!
+//! What is demanded is in [`Policies`]. Whether a connection fails it is said
+//! by [`deadline`], from what the connection has noted of itself; when to look
+//! by the [`enforcer`], one task for each registry; and what then becomes of
+//! the connection by the tracker. [`limits`] says who may come at all, and
+//! [`refusal`] what those are told who may not.
+
+mod deadline;
+pub(crate) mod enforcer;
+pub(crate) mod limits;
+mod policy;
+pub(crate) mod refusal;
+mod stalls;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Conn;
+
+pub use self::policy::{Limit, Policy};
+pub use self::refusal::Refusal;
+
+type OnExpiry = dyn Fn(&Conn, Policy) + Send + Sync;
+type OnRefusal = dyn Fn(&Conn, Limit) + Send + Sync;
+type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
+
+/// What a server demands of its connections: time-outs, ages and limits.
+///
+/// Nothing is demanded unless it is set. [`Policies::internet`] has a value for
+/// each time-out that a server needs which faces strangers.
+///
+/// ```
+/// # async fn example(listener: tokio::net::TcpListener) {
+/// use std::time::Duration;
+/// use hyper_connstate::{Policies, instrument_listener};
+///
+/// let listener = instrument_listener(listener, ())
+///     .policies(Policies::internet().idle_timeout(Duration::from_secs(75)).max_connections(10_000));
+/// // To change them while the server runs:
+/// let connections = listener.connections();
+/// connections.set_policies(connections.policies().max_connections(20_000));
+/// # }
+/// ```
+///
+/// They hold in any accept loop: in `axum::serve`, in [`serve`](fn@crate::serve)
+/// and in one of your own. [`Connections::set_policies`](crate::Connections::set_policies)
+/// changes them while the server runs, for the connections that are there too,
+/// and [`Conn::set_policies`] for one connection. The [guide](crate::guide::policies)
+/// says which values to choose, and how other servers call them.
+///
+/// # What happens
+///
+/// - A time-out of length T fires between T and T + T/16 (or T + 100
+///   milliseconds, if that is more). The program's own stalls do not count: what
+///   a client sent while the runtime was blocked is read first.
+/// - A connection that has just begun a request is never ended by a time-out
+///   for what it did before.
+/// - It is told: with `408` or `Connection: close` over HTTP/1, with GOAWAY over
+///   HTTP/2.
+/// - [`Conn::close_reason`] says which policy it was, [`on_expiry`](Self::on_expiry)
+///   is called, and [`Connections::expired`](crate::Connections::expired) counts.
+/// - A connection that is drained already is not drained again for its age or
+///   for being idle; the other time-outs go on.
+/// - Hijacked connections have no HTTP time-outs, only
+///   [`tunnel_idle_timeout`](Self::tunnel_idle_timeout). At their
+///   [`max_age`](Self::max_age) their owner is told ([`Conn::draining`]).
+///
+/// # Special values
+///
+/// `None` turns a policy off. A time of zero is over at once, and one that is
+/// too long to be added to the clock is never over. A limit of zero lets nobody
+/// in.
+///
+/// # What it costs
+///
+/// Nothing per request. One task looks at all connections, a few times a second;
+/// it runs as long as there are time-outs to look after. It takes a tokio runtime
+/// with a timer, that of the first connection; without one no time-out fires.
+#[derive(Clone, Default)]
+#[must_use = "policies do nothing until a listener or a registry has them"]
+pub struct Policies {
+    pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) first_byte_timeout: Option<Duration>,
+    pub(crate) header_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) frames_reset_idle: bool,
+    pub(crate) keep_alive_header: bool,
+    pub(crate) body_timeout: Option<Duration>,
+    pub(crate) min_body_rate: Option<Rate>,
+    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) min_write_rate: Option<Rate>,
+    pub(crate) tunnel_idle_timeout: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) age_grace: Option<Duration>,
+    pub(crate) max_requests: Option<u64>,
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) refuses_when_full: bool,
+    pub(crate) max_connections_per_ip: Option<usize>,
+    pub(crate) per_ip_key: Option<Arc<PerIpKey>>,
+    pub(crate) refusal: Refusal,
+    pub(crate) on_expiry: Option<Arc<OnExpiry>>,
+    pub(crate) on_refusal: Option<Arc<OnRefusal>>,
+}
+
+/// A speed that a client has to keep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rate {
+    pub(crate) bytes_per_second: u64,
+    pub(crate) grace: Duration,
+}
+
+impl Policies {
+    /// No demands.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// For servers that face strangers.
+    ///
+    /// | policy | value |
+    /// |---|---|
+    /// | [`handshake_timeout`](Self::handshake_timeout) | 10 s |
+    /// | [`first_byte_timeout`](Self::first_byte_timeout) | 30 s |
+    /// | [`header_timeout`](Self::header_timeout) | 10 s |
+    /// | [`idle_timeout`](Self::idle_timeout) | 120 s |
+    /// | [`body_timeout`](Self::body_timeout) | 60 s |
+    /// | [`write_timeout`](Self::write_timeout) | 60 s |
+    ///
+    /// Ages and limits depend on the server, and are off.
+    pub fn internet() -> Self {
+        Self::new()
+            .handshake_timeout(Duration::from_secs(10))
+            .first_byte_timeout(Duration::from_secs(30))
+            .header_timeout(Duration::from_secs(10))
+            .idle_timeout(Duration::from_secs(120))
+            .body_timeout(Duration::from_secs(60))
+            .write_timeout(Duration::from_secs(60))
+    }
+
+    /// How long a TLS handshake may take, from when the connection was accepted.
+    /// Then it is closed.
+    ///
+    /// For handshakes that run in [`Handshake::complete`](crate::Handshake::complete),
+    /// those of [`serve`](fn@crate::serve) among them, which has a time-out of
+    /// its own too: the shorter one counts.
+    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.handshake_timeout = timeout.into();
+        self
+    }
+
+    /// How long a client may say nothing once it is connected (with TLS: once
+    /// the handshake is done). Over HTTP/2, how long until its preface and its
+    /// SETTINGS are there. Then the connection is closed without a word.
+    pub fn first_byte_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.first_byte_timeout = timeout.into();
+        self
+    }
+
+    /// How long the head of a request may take, from its first byte until the
+    /// [layer](crate::ConnStateLayer) is called for it; over HTTP/2, from the
+    /// first byte of a frame's header, or of a HEADERS frame, until the header
+    /// block is whole. More bytes do not buy more time.
+    ///
+    /// Over HTTP/1 the client is answered `408 Request Timeout` with
+    /// `Connection: close`, over HTTP/2 with GOAWAY and `ENHANCE_YOUR_CALM`, and
+    /// then the connection is closed.
+    ///
+    /// Unlike hyper's `header_read_timeout` it does not count the time in which
+    /// a kept connection waits for a request. Where both are set the shorter one
+    /// counts; [`serve`](fn@crate::serve) turns hyper's off where it finds this
+    /// one when it starts.
+    ///
+    /// Half a head that comes with the end of the request before it counts from
+    /// the next byte on: hyper may have read it, and does not say so. Until then
+    /// the connection is idle.
+    pub fn header_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.header_timeout = timeout.into();
+        self
+    }
+
+    /// How long a connection may be [Idle](crate::ConnState::Idle). Then it is
+    /// ended so that its client loses no request.
+    ///
+    /// Over HTTP/1 it is closed when the time is up. In the last second of it (or
+    /// in its last half, if that is less) a request that comes is answered with
+    /// `Connection: close`. Over HTTP/2 the client gets a GOAWAY when the time is
+    /// up, and the connection is closed after a round trip.
+    ///
+    /// Long polls, server-sent events and tunnels are not Idle. A PING, SETTINGS
+    /// or WINDOW_UPDATE does not make a connection less idle, unless
+    /// [`frames_reset_idle`](Self::frames_reset_idle) is on.
+    ///
+    /// Behind a load balancer, set it longer than the balancer keeps idle
+    /// connections, so that the balancer is the one to close them.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Whether anything that an idle client sends counts as use for
+    /// [`idle_timeout`](Self::idle_timeout): HTTP/2's PING, say. Off unless it is
+    /// turned on, because PINGs are cheap, and come from clients that want
+    /// nothing else.
+    pub fn frames_reset_idle(mut self, on: bool) -> Self {
+        self.frames_reset_idle = on;
+        self
+    }
+
+    /// Whether HTTP/1 answers carry `Keep-Alive: timeout=…` with the whole seconds
+    /// of [`idle_timeout`](Self::idle_timeout), less one. Off unless it is turned
+    /// on. Clients that honour it (Node's, Apache's and urllib3's among them) do
+    /// not use a connection that is about to be closed.
+    pub fn keep_alive_header(mut self, on: bool) -> Self {
+        self.keep_alive_header = on;
+        self
+    }
+
+    /// How long the handler may wait for the next byte of a request's body. Then
+    /// the connection is broken off, and the handler's read fails.
+    ///
+    /// Only time in which the handler wants more counts; one that does not read
+    /// holds its client up by itself. That takes bodies that are followed: in
+    /// axum, those of `into_make_service_with_conn_state()`. Elsewhere it does
+    /// nothing. Over HTTP/2 it fires when no stream of the connection has got a
+    /// byte, while a handler waits for one.
+    pub fn body_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.body_timeout = timeout.into();
+        self
+    }
+
+    /// The least that has to come of a request's body while the handler waits
+    /// for it, in bytes per second, after a grace: Kestrel has 240 bytes per
+    /// second after 5 seconds. A client that is slower is broken off, like one
+    /// that says nothing for [`body_timeout`](Self::body_timeout).
+    pub fn min_body_rate(mut self, bytes_per_second: u64, grace: Duration) -> Self {
+        self.min_body_rate = Some(Rate { bytes_per_second, grace });
+        self
+    }
+
+    /// How long a client may take none of what is there to be sent to it. Then
+    /// the connection is broken off.
+    ///
+    /// Each byte that the system takes begins the time anew, so a long download
+    /// and an answer that comes in drops (server-sent events) may last for ever.
+    /// Over HTTP/2 it counts as well when an answer has filled the window that
+    /// its client has given it (RFC 9113, section 5.2).
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.write_timeout = timeout.into();
+        self
+    }
+
+    /// The least that a client has to take of what is there to be sent to it, in
+    /// bytes per second, after a grace: Kestrel has 240 bytes per second after 5
+    /// seconds. A client that is slower is broken off.
+    pub fn min_write_rate(mut self, bytes_per_second: u64, grace: Duration) -> Self {
+        self.min_write_rate = Some(Rate { bytes_per_second, grace });
+        self
+    }
+
+    /// How long nothing may pass through a [hijacked](crate::ConnState::Hijacked)
+    /// connection, in either direction: a WebSocket or a tunnel. Then it is
+    /// closed. (A stream that was taken out of its instrumentation is out of
+    /// sight.)
+    pub fn tunnel_idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.tunnel_idle_timeout = timeout.into();
+        self
+    }
+
+    /// How long a connection may live. Then it is [drained](Conn::drain):
+    /// requests that are under way are answered, however long they take, unless
+    /// [`age_grace`](Self::age_grace) is set.
+    ///
+    /// Each connection's age is up to a tenth longer or shorter, so that those
+    /// which came together do not all come again together.
+    pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.max_age = age.into();
+        self
+    }
+
+    /// How long a connection may go on after its [`max_age`](Self::max_age),
+    /// before it is broken off. As long as its requests take, unless it is set.
+    pub fn age_grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
+        self.age_grace = grace.into();
+        self
+    }
+
+    /// How many requests a connection may carry. The answer to the last of them
+    /// says `Connection: close`; over HTTP/2 a GOAWAY follows it.
+    pub fn max_requests(mut self, requests: impl Into<Option<u64>>) -> Self {
+        self.max_requests = requests.into();
+        self
+    }
+
+    /// How many connections there may be, hijacked ones included. When there are
+    /// as many, no more are accepted until one has gone: new ones wait in the
+    /// system's queue. See [`refuse_when_full`](Self::refuse_when_full).
+    ///
+    /// Connections that were [inserted](crate::Connections::insert) count, and are
+    /// never refused. A limit that is lowered closes nothing.
+    pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.max_connections = connections.into();
+        self
+    }
+
+    /// Whether connections beyond [`max_connections`](Self::max_connections) are
+    /// refused instead of having to wait: see [`refusal`](Self::refusal). Off
+    /// unless it is turned on.
+    pub fn refuse_when_full(mut self, on: bool) -> Self {
+        self.refuses_when_full = on;
+        self
+    }
+
+    /// How many connections there may be from one IP address (IPv4), or from one
+    /// /64 (IPv6, where a client has as many addresses as it likes). Others are
+    /// [refused](Self::refusal). Clients without an IP address are not limited.
+    ///
+    /// Behind a proxy all connections come from the proxy: exempt it with
+    /// [`per_ip_key`](Self::per_ip_key).
+    pub fn max_connections_per_ip(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.max_connections_per_ip = connections.into();
+        self
+    }
+
+    /// Which connections count together for
+    /// [`max_connections_per_ip`](Self::max_connections_per_ip): those whose
+    /// addresses give the same key. `None` exempts an address. IPv4 addresses
+    /// that come mapped into IPv6 are given as IPv4.
+    ///
+    /// ```
+    /// use std::net::IpAddr;
+    /// use hyper_connstate::Policies;
+    ///
+    /// let policies = Policies::new()
+    ///     .max_connections_per_ip(20)
+    ///     .per_ip_key(|ip| if ip.is_loopback() { None } else { Some(ip) });
+    /// # let _ = policies;
+    /// ```
+    ///
+    /// Connections that are there keep the key that they had.
+    pub fn per_ip_key(
+        mut self,
+        key: impl Fn(IpAddr) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.per_ip_key = Some(Arc::new(key));
+        self
+    }
+
+    /// What clients are told that are refused; they are closed without a word
+    /// unless it is set.
+    pub fn refusal(mut self, refusal: Refusal) -> Self {
+        self.refusal = refusal;
+        self
+    }
+
+    /// Called when a policy has run out for a connection, right after it was
+    /// decided. It must not block. A panic in it is caught.
+    pub fn on_expiry(mut self, hook: impl Fn(&Conn, Policy) + Send + Sync + 'static) -> Self {
+        self.on_expiry = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called when a connection is refused. It must not block. A panic in it is
+    /// caught.
+    pub fn on_refusal(mut self, hook: impl Fn(&Conn, Limit) + Send + Sync + 'static) -> Self {
+        self.on_refusal = Some(Arc::new(hook));
+        self
+    }
+
+    /// Whether anybody has to be looked at.
+    pub(crate) fn need_looking(&self) -> bool {
+        let timeouts = [
+            self.handshake_timeout,
+            self.first_byte_timeout,
+            self.header_timeout,
+            self.idle_timeout,
+            self.body_timeout,
+            self.write_timeout,
+            self.tunnel_idle_timeout,
+            self.max_age,
+        ];
+        let rates = self.min_body_rate.is_some() || self.min_write_rate.is_some();
+        rates || timeouts.into_iter().any(|timeout| timeout.is_some())
+    }
+
+    /// Handlers that wait for a body have to say so.
+    #[cfg(feature = "axum")]
+    pub(crate) fn limits_bodies(&self) -> bool {
+        self.body_timeout.is_some() || self.min_body_rate.is_some()
+    }
+
+    /// The seconds for `Keep-Alive: timeout=`. One less than the time-out, for
+    /// what is under way.
+    pub(crate) fn keep_alive_seconds(&self) -> Option<u64> {
+        let timeout = self.idle_timeout.filter(|_| self.keep_alive_header)?;
+        Some(timeout.as_secs().saturating_sub(1))
+    }
+}
+
+impl fmt::Debug for Policies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut policies = f.debug_struct("Policies");
+        macro_rules! fields {
+            ($($field:ident)*) => {
+                $(if let Some(value) = &self.$field {
+                    policies.field(stringify!($field), value);
+                })*
+            };
+        }
+        // What is not set says nothing.
+        fields! {
+            handshake_timeout first_byte_timeout header_timeout idle_timeout body_timeout
+            min_body_rate write_timeout min_write_rate tunnel_idle_timeout max_age age_grace
+            max_requests max_connections max_connections_per_ip
+        }
+        policies
+            .field("frames_reset_idle", &self.frames_reset_idle)
+            .field("keep_alive_header", &self.keep_alive_header)
+            .field("refuse_when_full", &self.refuses_when_full)
+            .field("refusal", &self.refusal)
+            .finish_non_exhaustive()
+    }
+}

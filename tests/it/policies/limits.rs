@@ -1,0 +1,223 @@
+//! Who may come.
+
+use std::net::SocketAddr;
+
+use hyper_connstate::{Address, ConnIo, Limit, Policies, Refusal};
+
+use super::bench::{Bench, GET, SECOND, Talk, on_each};
+use crate::oracles::wire::{Client, settle};
+use crate::support::{Kind, frames};
+
+fn from(ip: &str) -> Address {
+    SocketAddr::new(ip.parse().unwrap(), 40_000).into()
+}
+
+/// The next one waits until there is a place.
+#[test]
+fn a_full_server_has_clients_wait() {
+    on_each(Kind::all(), async |kind| {
+        let bench = Bench::new(kind, Policies::new().max_connections(2));
+        let mut one = bench.http1().await;
+        let mut two = bench.http1().await;
+        let far = bench.dial_from(Address::Unknown);
+        assert!(one.say(GET).await.ends_with("hello"));
+        assert!(two.say(GET).await.ends_with("hello"));
+        assert_eq!(bench.connections.len(), 2);
+        one.close();
+        let mut three = Client::new(far, kind.is_tls().then_some("http/1.1")).await;
+        assert!(three.say(GET).await.ends_with("hello"));
+        // Or until there is more room.
+        let far = bench.dial_from(Address::Unknown);
+        settle().await;
+        assert_eq!(bench.connections.len(), 2);
+        bench.connections.set_policies(Policies::new().max_connections(3));
+        let mut four = Client::new(far, kind.is_tls().then_some("http/1.1")).await;
+        assert!(four.say(GET).await.ends_with("hello"));
+        assert_eq!(bench.connections.refused(Limit::MaxConnections), 0);
+    });
+}
+
+/// A hijacked one keeps its place.
+#[test]
+fn tunnels_count() {
+    on_each([Kind::Tower, Kind::Hyper], async |kind| {
+        let policies = Policies::new().max_connections(1).refuse_when_full(true);
+        let bench = Bench::new(kind, policies);
+        let mut tunnel = bench.http1().await;
+        let request = b"GET /tunnel HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\n\
+            upgrade: echo\r\n\r\n";
+        assert!(tunnel.say(request).await.starts_with("HTTP/1.1 101"));
+        let mut client = bench.http1().await;
+        client.wait_end().await;
+        tunnel.close();
+        tokio::time::sleep(SECOND).await;
+        let mut client = bench.http1().await;
+        assert!(client.say(GET).await.ends_with("hello"));
+    });
+}
+
+/// A refused connection is New and Closed, and never served.
+#[test]
+fn a_full_server_refuses() {
+    on_each(Kind::all(), async |kind| {
+        let policies = Policies::new().max_connections(1).refuse_when_full(true);
+        let bench = Bench::new(kind, policies);
+        let mut one = bench.http1().await;
+        assert!(one.say(GET).await.ends_with("hello"));
+        let mut two = Client::plain(bench.dial_from(Address::Unknown));
+        two.wait_end().await;
+        assert_eq!(two.heard(), "");
+        assert_eq!(bench.log.words(), "new active idle new closed (Refused)");
+        assert_eq!(bench.connections.refused(Limit::MaxConnections), 1);
+        one.close();
+        tokio::time::sleep(SECOND).await;
+        let mut three = bench.http1().await;
+        assert!(three.say(GET).await.ends_with("hello"));
+    });
+}
+
+/// It is told why, once it has begun to ask; over TLS, behind the handshake.
+#[test]
+fn a_full_server_says_so() {
+    on_each(Kind::all(), async |kind| {
+        let refusal = Refusal::unavailable().retry_after(30 * SECOND);
+        let policies = Policies::new().max_connections(1).refuse_when_full(true).refusal(refusal);
+        let bench = Bench::new(kind, policies);
+        let mut one = bench.http1().await;
+        assert!(one.say(GET).await.ends_with("hello"));
+        let mut two = bench.http1().await;
+        two.lives_for(SECOND).await;
+        // The rest of it must not cost it the answer.
+        two.send(&[GET, &[b'x'; 100_000]].concat());
+        two.wait_end().await;
+        assert_eq!(
+            two.heard(),
+            "HTTP/1.1 503 Service Unavailable\r\nretry-after: 30\r\nconnection: close\r\n\
+             content-length: 0\r\n\r\n"
+        );
+        two.close();
+        let mut three = bench.silent_http2().await;
+        three.send(frames::PREFACE);
+        three.wait_end().await;
+        let goaway = frames::frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xb]);
+        assert_eq!(three.received, [frames::settings(), goaway].concat());
+        three.close();
+        // One that says nothing does not stay.
+        let mut four = bench.http1().await;
+        assert!(four.wait_end().await <= 6 * SECOND);
+        assert_eq!(four.heard(), "");
+        four.close();
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(bench.served.words(), "/");
+        let refused = " new closed (Refused)".repeat(3);
+        assert_eq!(bench.log.words(), format!("new active idle{refused}"));
+    });
+}
+
+/// At most so many are told at once.
+#[test]
+fn a_flood_of_refused_clients() {
+    on_each([Kind::Tower], async |kind| {
+        let policies = Policies::new()
+            .max_connections(0)
+            .refuse_when_full(true)
+            .refusal(Refusal::unavailable());
+        let bench = Bench::new(kind, policies);
+        let mut clients = Vec::new();
+        for _ in 0..1_000 {
+            clients.push(bench.http1().await);
+        }
+        settle().await;
+        assert_eq!(bench.connections.len(), 256);
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(bench.connections.len(), 0);
+        // There is room for others to be told.
+        let mut client = bench.http1().await;
+        client.send(GET);
+        client.wait_end().await;
+        assert!(client.heard().starts_with("HTTP/1.1 503"));
+    });
+}
+
+#[test]
+fn from_one_address() {
+    on_each(Kind::all(), async |kind| {
+        let refused = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let on_refusal = {
+            let refused = refused.clone();
+            move |conn: &hyper_connstate::Conn, limit: Limit| {
+                refused.lock().unwrap().push((conn.remote_addr().to_string(), limit));
+            }
+        };
+        let policies = Policies::new().max_connections_per_ip(2).on_refusal(on_refusal);
+        let bench = Bench::new(kind, policies);
+        let dial = |ip: &str| Client::plain(bench.dial_from(from(ip)));
+        let kept = [
+            dial("192.0.2.1"),
+            dial("::ffff:192.0.2.1"),
+            dial("192.0.2.2"),
+            dial("2001:db8::1"),
+            dial("2001:db8::2"),
+            dial("2001:db8:0:1::1"),
+        ];
+        settle().await;
+        assert_eq!(bench.connections.len(), kept.len());
+        for ip in ["192.0.2.1", "2001:db8::ffff:1"] {
+            dial(ip).wait_end().await;
+        }
+        let addresses: Vec<_> = refused.lock().unwrap().iter().map(|(ip, _)| ip.clone()).collect();
+        assert_eq!(addresses, ["192.0.2.1:40000", "[2001:db8::ffff:1]:40000"]);
+        assert_eq!(bench.connections.refused(Limit::MaxConnectionsPerIp), 2);
+        // Those that have gone make room.
+        for mut client in kept {
+            client.close();
+        }
+        tokio::time::sleep(SECOND).await;
+        let again = [dial("192.0.2.1"), dial("192.0.2.1")];
+        settle().await;
+        assert_eq!(bench.connections.len(), again.len());
+    });
+}
+
+/// A limit that comes late counts who is there, and closes nobody.
+#[test]
+fn a_limit_that_comes_late() {
+    on_each([Kind::Tower], async |kind| {
+        let bench = Bench::new(kind, Policies::new());
+        let dial = || Client::plain(bench.dial_from(from("192.0.2.1")));
+        let mut there = [dial(), dial(), dial()];
+        settle().await;
+        bench.connections.set_policies(Policies::new().max_connections_per_ip(2));
+        settle().await;
+        assert_eq!(bench.connections.len(), 3);
+        dial().wait_end().await;
+        there[0].close();
+        settle().await;
+        dial().wait_end().await;
+        there[1].close();
+        settle().await;
+        let client = dial();
+        settle().await;
+        assert!(!client.ended);
+        assert_eq!(bench.connections.len(), 2);
+        bench.connections.set_policies(Policies::new());
+        let more = [dial(), dial(), dial()];
+        settle().await;
+        assert_eq!(bench.connections.len(), 2 + more.len());
+    });
+}
+
+#[test]
+fn those_that_were_accepted_elsewhere_count() {
+    on_each([Kind::Tower], async |kind| {
+        let policies = Policies::new().max_connections(1).refuse_when_full(true);
+        let bench = Bench::new(kind, policies);
+        let (near, _far) = crate::oracles::wire::wire();
+        let io = ConnIo::new(near, Address::Unknown, Address::Unknown, ());
+        assert!(bench.connections.insert(io.conn()));
+        bench.http1().await.wait_end().await;
+        drop(io);
+        let mut client = bench.http1().await;
+        assert!(client.say(GET).await.ends_with("hello"));
+    });
+}

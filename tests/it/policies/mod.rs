@@ -1,0 +1,15 @@
+//! Time-outs, ages and limits: each fires in its window and not before, on
+//! every stack, and what must survive does.
+//!
+//! The streams are in memory and the clock is paused, so a window is exact.
+
+mod ages;
+mod bench;
+mod bodies;
+mod changes;
+mod heads;
+mod idle;
+mod limits;
+mod opening;
+mod tunnels;
+mod writes;
