@@ -7,6 +7,7 @@ mod goaway;
 pub(crate) mod linger;
 mod refused;
 mod timer;
+mod write_waker;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -196,12 +197,10 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
             MayWrite::AtMost(most) => &buf[..buf.len().min(most)],
         };
         let mut this = self.project();
-        let mut result = this.stream.as_mut().poll_write(cx, buf);
-        if result.is_pending() && may == MayWrite::Watched {
-            // A TLS stream may have handed on what it held, and have room from
-            // now on: then the client has taken something.
-            result = this.stream.poll_write(cx, buf);
-        }
+        let stream = &mut this.stream;
+        let result = this
+            .sensor
+            .poll_write(may != MayWrite::All, cx, |cx| stream.as_mut().poll_write(cx, buf));
         this.sensor.wrote(&result, [buf], cx);
         if may != MayWrite::All {
             this.sensor.write_goes_on(&result, taken(&result));
@@ -220,11 +219,10 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
             return self.poll_write(cx, first);
         }
         let mut this = self.project();
-        let mut result = this.stream.as_mut().poll_write_vectored(cx, bufs);
-        if result.is_pending() && may == MayWrite::Watched {
-            // As above.
-            result = this.stream.poll_write_vectored(cx, bufs);
-        }
+        let stream = &mut this.stream;
+        let result = this.sensor.poll_write(may != MayWrite::All, cx, |cx| {
+            stream.as_mut().poll_write_vectored(cx, bufs)
+        });
         this.sensor.wrote(&result, bufs.iter().map(|buf| &**buf), cx);
         if may != MayWrite::All {
             this.sensor.write_goes_on(&result, taken(&result));
@@ -239,7 +237,9 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let may = ready!(self.as_mut().poll_may_write(cx))?;
         let mut this = self.project();
-        let result = this.stream.as_mut().poll_flush(cx);
+        let stream = &mut this.stream;
+        let result =
+            this.sensor.poll_write(may != MayWrite::All, cx, |cx| stream.as_mut().poll_flush(cx));
         if may != MayWrite::All {
             this.sensor.write_goes_on(&result, 0);
         }

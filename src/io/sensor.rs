@@ -3,6 +3,7 @@
 use std::io;
 use std::task::{Context, Poll, Waker};
 
+use super::write_waker::WriteWaker;
 use crate::Conn;
 use crate::conn::{BytesRead, Side};
 use crate::sync::atomic::Ordering;
@@ -21,6 +22,8 @@ pub(crate) struct Sensor {
     /// The last bytes that were read, the last one lowest.
     tail: u64,
     lingers: bool,
+    /// Of a stream that once took nothing.
+    write_waker: Option<WriteWaker>,
     /// How much of answers had been written when the client's windows were last
     /// seen to be shut.
     shut_windows: Option<u32>,
@@ -37,6 +40,7 @@ impl Sensor {
             bytes_read: 0,
             tail: 0,
             lingers,
+            write_waker: None,
             shut_windows: None,
         }
     }
@@ -210,6 +214,38 @@ impl Sensor {
             Poll::Ready(Err(error)) => self.write_failed(error.kind()),
             Poll::Pending => self.write_pending(cx),
         }
+    }
+
+    /// Writes or flushes. A stream that does not take it is asked once more, in a
+    /// way that shows when its socket takes something.
+    #[inline]
+    pub(crate) fn poll_write<T>(
+        &mut self,
+        watched: bool,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if !watched {
+            let result = poll(cx);
+            if result.is_ready() {
+                return result;
+            }
+        }
+        self.poll_write_watched(cx, &mut poll)
+    }
+
+    #[cold]
+    fn poll_write_watched<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let waker = self.write_waker.get_or_insert_with(|| WriteWaker::new(cx)).clone();
+        let (result, woken) = waker.poll(cx, poll);
+        if woken && result.is_pending() {
+            self.conn.write_goes_on(0);
+        }
+        result
     }
 
     /// There is something to be written or flushed, and the stream does not take

@@ -53,11 +53,16 @@ fn a_client_that_reads_slowly() {
         let bench = bench(kind);
         let mut client = bench.http1().await;
         client.send(&get("/big/0/200000"));
-        for _ in 0..20 {
+        for turn in 0..20 {
             tokio::time::sleep(TIMEOUT - SECOND).await;
             // More than a TLS record, so that something is taken.
             client.read(20_000);
-            assert!(!client.ended);
+            assert!(
+                !client.ended,
+                "{turn}: {}, {} bytes",
+                bench.log.words(),
+                client.received.len()
+            );
         }
         client.read_all().await;
         assert!(client.heard().ends_with("aaa"));
