@@ -141,6 +141,8 @@
 //!   [`InstrumentedListener::connections`], counts and lists what is there,
 //!   and [drains](Connections::drain) all of it for a shutdown, within a time:
 //!   in one line under `axum::serve` ([`Drain::run`]).
+//! - [`Policies`] ends connections that are slow, idle or old, and limits how many
+//!   there are, in any accept loop: see the [guide](guide::policies).
 //! - [`Conn::insert`] and [`Conn::get`] keep values of your own with a
 //!   connection.
 //!
@@ -215,6 +217,7 @@ mod diagnostics;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 mod hook;
 mod io;
 mod layer;

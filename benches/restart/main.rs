@@ -7,7 +7,7 @@
 //!
 //! The clients are those of Go, Node and hyper, and send POSTs that they
 //! cannot send twice; each that gets no complete answer is counted.
-//! `--scenarios restart,rotation`, `--servers`, `--clients go,node,hyper`,
+//! `--scenarios restart,rotation,max-requests,max-age`, `--servers`, `--clients go,node,hyper`,
 //! `--protocols h1,h2` and `--transports plain,tls` choose some; `--requests`
 //! says how many a client sends in each run, `--ours` how many times as many
 //! to this crate's servers, and `--runs` how many runs there are. `--workers`, `--think` (ms) and `--interval` (ms) change the load and
@@ -91,7 +91,7 @@ fn cells(options: &Options) -> Vec<Cell> {
     for &scenario in &options.scenarios {
         for &transport in &options.transports {
             for &server in &options.servers {
-                if scenario == Scenario::Rotation && !server.is_ours() {
+                if scenario != Scenario::Restart && !server.is_ours() {
                     continue;
                 }
                 for &protocol in &options.protocols {

@@ -8,7 +8,7 @@ use crate::clients::Client;
 use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::protocol::{Protocol, Transport};
-use crate::scenario::{ROTATE, Scenario};
+use crate::scenario::{AGE, ROTATE, Scenario};
 use crate::servers::Server;
 use crate::support::document::Section;
 use crate::support::environment;
@@ -63,6 +63,10 @@ pub fn report(
             Scenario::Rotation => format!(
                 "Each connection is ended from the hook at every {ROTATE}th time that it is idle."
             ),
+            Scenario::MaxRequests => format!("Each connection carries {ROTATE} requests."),
+            Scenario::MaxAge => {
+                format!("Each connection is ended when it is {} ms old.", AGE.as_millis())
+            }
         });
         for transport in &options.transports {
             table(&mut section, options, results, *scenario, *transport);

@@ -16,6 +16,7 @@
 //!
 //! One server, whose hook ends each connection at every tenth time that it is
 //! idle: what is done to spread clients anew over servers behind a balancer.
+//! Or policies do it, after a number of requests or at an age.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener};
@@ -28,8 +29,12 @@ use crate::process::{LoadProcess, ServerProcess};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How often a connection is idle before rotation ends it.
+/// How often a connection is idle, or how many requests it carries, before
+/// rotation ends it.
 pub const ROTATE: u64 = 10;
+
+/// How old connections become that end for their age.
+pub const AGE: Duration = Duration::from_millis(300);
 
 /// A client that takes longer than this for its requests has failed.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -41,15 +46,19 @@ const TICK: Duration = Duration::from_millis(5);
 pub enum Scenario {
     Restart,
     Rotation,
+    MaxRequests,
+    MaxAge,
 }
 
 impl Choice for Scenario {
-    const ALL: &'static [Self] = &[Self::Restart, Self::Rotation];
+    const ALL: &'static [Self] = &[Self::Restart, Self::Rotation, Self::MaxRequests, Self::MaxAge];
 
     fn argument(self) -> &'static str {
         match self {
             Self::Restart => "restart",
             Self::Rotation => "rotation",
+            Self::MaxRequests => "max-requests",
+            Self::MaxAge => "max-age",
         }
     }
 
@@ -57,6 +66,8 @@ impl Choice for Scenario {
         match self {
             Self::Restart => "Rolling restarts",
             Self::Rotation => "Rotation",
+            Self::MaxRequests => "Rotation by `max_requests`",
+            Self::MaxAge => "Rotation by `max_age`",
         }
     }
 }
@@ -82,8 +93,11 @@ impl Scenario {
         mut client: Command,
         interval: Duration,
     ) -> Result<Played> {
-        if self == Self::Rotation {
-            server.args(["--rotate", &ROTATE.to_string()]);
+        match self {
+            Self::Restart => {}
+            Self::Rotation => drop(server.args(["--rotate", &ROTATE.to_string()])),
+            Self::MaxRequests => drop(server.args(["--max-requests", &ROTATE.to_string()])),
+            Self::MaxAge => drop(server.args(["--max-age", &AGE.as_millis().to_string()])),
         }
         let mut serving = ServerProcess::start(&mut server, socket)?;
         let mut load = LoadProcess::start(&mut client)?;

@@ -42,3 +42,43 @@ impl Connections {
         &self.0.enforcer
     }
 }
+
+#[cfg(all(test, not(loom_models)))]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::policies::enforcer::Looks;
+    use crate::{Address, ConnIo};
+
+    /// What looking after 100,000 connections takes of a core:
+    /// `cargo test --release --lib --all-features looking_after -- --ignored
+    /// --nocapture`
+    #[test]
+    #[ignore = "measures"]
+    fn looking_after_a_hundred_thousand_connections() {
+        let connections = Connections::new();
+        let ios: Vec<_> = (0..100_000)
+            .map(|_| {
+                let io = ConnIo::new(tokio::io::empty(), Address::Unknown, Address::Unknown, ());
+                connections.insert(io.conn());
+                io
+            })
+            .collect();
+        let policies = Arc::new(Policies::internet());
+        let interval = connections.enforcer().interval(&policies);
+        let mut looks = Looks::default();
+        let mut took: Vec<_> = (0..50)
+            .map(|_| {
+                let start = Instant::now();
+                looks.look(&*connections.0, &policies);
+                start.elapsed()
+            })
+            .collect();
+        took.sort();
+        let median = took[took.len() / 2];
+        let part = median.as_secs_f64() / interval.as_secs_f64();
+        println!("{median:?} every {interval:?}: {:.2} % of a core", 100.0 * part);
+        drop(ios);
+    }
+}

@@ -216,29 +216,23 @@ impl Sensor {
         }
     }
 
-    /// Writes or flushes. A stream that does not take it is asked once more, in a
-    /// way that shows when its socket takes something.
+    /// Writes or flushes; of a stream that is watched, in a way that shows when
+    /// its socket takes something.
     #[inline]
     pub(crate) fn poll_write<T>(
         &mut self,
         watched: bool,
         cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        if !watched {
-            let result = poll(cx);
-            if result.is_ready() {
-                return result;
-            }
-        }
-        self.poll_write_watched(cx, &mut poll)
+        if watched { self.poll_write_watched(cx, poll) } else { poll(cx) }
     }
 
     #[cold]
     fn poll_write_watched<T>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<T>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let waker = self.write_waker.get_or_insert_with(|| WriteWaker::new(cx)).clone();
         let (result, woken) = waker.poll(cx, poll);
@@ -252,6 +246,11 @@ impl Sensor {
     /// it.
     #[cold]
     pub(crate) fn write_pending(&mut self, cx: &Context<'_>) {
+        if !self.tracker().is_watched() {
+            // From now on it is: the task is to come back, and leave a waker that
+            // tells.
+            cx.waker().wake_by_ref();
+        }
         self.conn.write_blocked();
         self.waits(Side::Write, cx);
     }

@@ -188,7 +188,7 @@ impl Enforcer {
         self.changed.notify_one();
     }
 
-    fn interval(&self, policies: &Policies) -> Duration {
+    pub(crate) fn interval(&self, policies: &Policies) -> Duration {
         let own = Duration::from_nanos(self.own_slack.load(Ordering::Acquire));
         interval(policies).min(own).min(LONGEST_SLEEP)
     }
@@ -262,7 +262,7 @@ async fn run<R: Looked>(running: Running<R>, changed: Arc<Notify>) {
 
 /// What was seen when connections were last looked at.
 #[derive(Default)]
-struct Looks {
+pub(crate) struct Looks {
     stalls: Stalls,
     watches: HashMap<ConnId, Watch>,
     seed: Option<u64>,
@@ -277,7 +277,7 @@ struct Failing {
 }
 
 impl Looks {
-    fn look(&mut self, registry: &impl Looked, policies: &Arc<Policies>) {
+    pub(crate) fn look(&mut self, registry: &impl Looked, policies: &Arc<Policies>) {
         let now = now();
         let seed = *self.seed.get_or_insert_with(random);
         self.stalls.forget_before(now.checked_sub(Duration::from_secs(3600)));

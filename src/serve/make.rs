@@ -13,15 +13,16 @@ use crate::{Conn, ConnStateService};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What [`serve`](fn@crate::serve) can serve: a tower service of
-/// `Request<Incoming>`, or a make-service, a tower service of [`Conn`] that
-/// gives one.
+/// What [`serve`](fn@crate::serve) can serve: a service of `Request<Incoming>`,
+/// tower's or hyper's, or a make-service, a tower service of [`Conn`] that gives
+/// a tower service.
 ///
-/// It is implemented for both; `Kind` only keeps the two apart and is inferred.
+/// It is implemented for all of them; `Kind` only keeps them apart and is
+/// inferred.
 /// Sealed: its methods may change.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is neither a tower service of `Request<Incoming>` nor a make-service of \
-               `Conn`",
+    message = "`{Self}` is neither a tower or hyper service of `Request<Incoming>` nor a \
+               make-service of `Conn`",
     note = "a service must be `Service<Request<hyper::body::Incoming>>` with a `Response<B>` \
             where `B: http_body::Body`, `Clone + Send + 'static`, and have a future that is `Send`",
     note = "for axum, `Router` needs its state (`with_state`), and goes best as \
@@ -52,6 +53,7 @@ pub trait MakeConnService<Kind>: sealed::Sealed<Kind> + Send + 'static {
 mod sealed {
     pub trait Sealed<Kind> {}
     impl<S> Sealed<super::kind::Service> for S {}
+    impl<S> Sealed<super::kind::HyperService> for S {}
     impl<M, S> Sealed<super::kind::MakeService<S>> for M {}
 }
 
@@ -60,6 +62,9 @@ pub mod kind {
     /// A tower service.
     #[derive(Debug)]
     pub struct Service(());
+    /// A service of hyper's: `hyper::service::service_fn`.
+    #[derive(Debug)]
+    pub struct HyperService(());
     /// A tower service that makes services.
     #[derive(Debug)]
     pub struct MakeService<S>(std::marker::PhantomData<S>);
@@ -86,6 +91,22 @@ where
 
     fn for_conn(&mut self, conn: &Conn) -> Self::Future {
         std::future::ready(Ok(tracked(conn, self.clone())))
+    }
+}
+
+impl<S, B> MakeConnService<kind::HyperService> for S
+where
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = crate::ConnStateBody<B>;
+    type Service = ConnStateService<S>;
+    type Future = std::future::Ready<Result<ConnStateService<S>, BoxError>>;
+
+    fn for_conn(&mut self, conn: &Conn) -> Self::Future {
+        std::future::ready(Ok(ConnStateService::outermost(self.clone(), conn.clone())))
     }
 }
 

@@ -38,8 +38,8 @@ use crate::{Accept, Conn, InstrumentedListener};
 ///
 /// `service` is
 ///
-/// - a tower service of `Request<Incoming>`, which each connection gets a clone
-///   of: a `tower::service_fn`, say, or an axum `Router`;
+/// - a service of `Request<Incoming>`, which each connection gets a clone of:
+///   tower's or hyper's `service_fn`, say, or an axum `Router`;
 /// - or a make-service: a tower service of [`Conn`](crate::Conn) whose response
 ///   is such a service. With the feature `axum`,
 ///   `app.into_make_service_with_conn_state()` is one, which gives handlers

@@ -29,6 +29,7 @@ mod oracles;
 mod panics;
 mod policies;
 mod serve;
+mod services;
 mod settings;
 mod tls;
 mod upgrades;

@@ -23,6 +23,8 @@ mod clients;
 mod held_idle;
 #[cfg(unix)]
 mod process;
+#[cfg(all(unix, feature = "axum"))]
+mod slow_clients;
 mod slowloris;
 
 use std::alloc::System;

@@ -21,9 +21,12 @@ use crate::support::nodelay::NoDelay;
 
 /// `serve`, and its graceful shutdown.
 pub async fn serve(setup: Setup) -> io::Result<()> {
-    let hook = Rotation::new(setup.rotate);
+    let (hook, policies) = (Rotation::new(setup.rotate), setup.policies.clone());
     let (listener, tls, terminated) = setup.split();
-    let server = hyper_connstate::serve(instrument_listener(listener, hook), service_fn(echo));
+    let server = {
+        let listener = instrument_listener(listener, hook).policies(policies);
+        hyper_connstate::serve(listener, service_fn(echo))
+    };
     match tls {
         None => server.with_graceful_shutdown(terminated).drain_timeout(TIMEOUT).await?,
         Some(tls) => {
@@ -35,10 +38,13 @@ pub async fn serve(setup: Setup) -> io::Result<()> {
 
 /// `serve` with an axum router.
 pub async fn serve_router(setup: Setup) -> io::Result<()> {
-    let hook = Rotation::new(setup.rotate);
+    let (hook, policies) = (Rotation::new(setup.rotate), setup.policies.clone());
     let (listener, tls, terminated) = setup.split();
     let app = router().into_make_service_with_conn_state();
-    let server = hyper_connstate::serve(instrument_listener(listener, hook), app);
+    let server = {
+        let listener = instrument_listener(listener, hook).policies(policies);
+        hyper_connstate::serve(listener, app)
+    };
     match tls {
         None => server.with_graceful_shutdown(terminated).drain_timeout(TIMEOUT).await?,
         Some(tls) => {
@@ -50,9 +56,9 @@ pub async fn serve_router(setup: Setup) -> io::Result<()> {
 
 /// A loop of one's own, and `Connections::drain`.
 pub async fn accept_loop(setup: Setup) -> io::Result<()> {
-    let hook = Rotation::new(setup.rotate);
+    let (hook, policies) = (Rotation::new(setup.rotate), setup.policies.clone());
     let (listener, tls, terminated) = setup.split();
-    let mut listener = instrument_listener(listener, hook);
+    let mut listener = instrument_listener(listener, hook).policies(policies);
     let connections = listener.connections();
     let mut terminated = pin!(terminated);
     loop {
@@ -91,9 +97,9 @@ where
 /// is over: when it is dropped, or shuts down by itself, hyper closes the
 /// connections that are idle.
 pub async fn axum(setup: Setup) -> io::Result<()> {
-    let hook = Rotation::new(setup.rotate);
+    let (hook, policies) = (Rotation::new(setup.rotate), setup.policies.clone());
     let (listener, tls, terminated) = setup.split();
-    let listener = instrument_listener(listener, hook);
+    let listener = instrument_listener(listener, hook).policies(policies);
     let connections = listener.connections();
     let drained = drained(terminated, connections);
     tokio::select! {

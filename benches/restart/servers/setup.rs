@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::prelude::*;
+use hyper_connstate::Policies;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
@@ -29,20 +30,29 @@ pub struct Options {
     certificate: Option<(PathBuf, PathBuf)>,
     /// End each connection at every so many of its requests.
     rotate: Option<u64>,
+    /// How many requests a connection may carry.
+    max_requests: Option<u64>,
+    /// How old a connection may become.
+    max_age: Option<Duration>,
 }
 
 impl Options {
     pub fn read(args: &mut lexopt::Parser) -> Result<Self, Box<dyn Error>> {
         let (mut certificate, mut key, mut rotate) = (None, None, None);
+        let (mut max_requests, mut max_age) = (None, None);
         while let Some(arg) = args.next()? {
             match arg {
                 Long("certificate") => certificate = Some(PathBuf::from(args.value()?)),
                 Long("key") => key = Some(PathBuf::from(args.value()?)),
                 Long("rotate") => rotate = Some(args.value()?.parse()?),
+                Long("max-requests") => max_requests = Some(args.value()?.parse()?),
+                Long("max-age") => {
+                    max_age = Some(Duration::from_millis(args.value()?.parse()?));
+                }
                 _ => return Err(arg.unexpected().into()),
             }
         }
-        Ok(Self { certificate: certificate.zip(key), rotate })
+        Ok(Self { certificate: certificate.zip(key), rotate, max_requests, max_age })
     }
 }
 
@@ -50,6 +60,7 @@ pub struct Setup {
     pub listener: NoDelay,
     pub tls: Option<TlsAcceptor>,
     pub rotate: Option<u64>,
+    pub policies: Policies,
     terminate: Signal,
 }
 
@@ -71,7 +82,8 @@ impl Setup {
         };
         println!("ready");
         io::stdout().flush()?;
-        Ok(Self { listener, tls, rotate: options.rotate, terminate })
+        let policies = Policies::new().max_requests(options.max_requests).max_age(options.max_age);
+        Ok(Self { listener, tls, rotate: options.rotate, policies, terminate })
     }
 
     /// The parts: the listener, TLS, and a future that resolves at SIGTERM.

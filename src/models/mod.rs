@@ -10,6 +10,8 @@
 //! when that task would sleep for good: what is not reported by then would
 //! never be.
 
+mod ends;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
