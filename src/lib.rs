@@ -195,7 +195,7 @@
 //! | `serve` (default) | [`serve`](https://docs.rs/hyper-connstate/latest/hyper_connstate/fn.serve.html), and with it hyper-util |
 //! | `tls` | TLS for `serve`, with tokio-rustls 0.26 |
 //! | `axum` | the integration with axum 0.8 |
-//! | `serde` | `Serialize` for snapshots, counts and what is in them |
+//! | `serde` | `Serialize` for snapshots, statistics and what is in them |
 //! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
 //!
 //! [hyper]: https://docs.rs/hyper/1
@@ -238,9 +238,12 @@ pub use tokio_rustls;
 
 pub use address::Address;
 pub use close_reason::CloseReason;
-pub use conn::{Conn, ConnId};
+pub use conn::{Conn, ConnId, HandshakeOutcome, TlsVersion};
 pub use connections::drain::{Drain, Drained};
-pub use connections::{ConnSnapshot, Connections, StateCounts};
+pub use connections::{
+    AcceptErrorCounts, ClosedCounts, ConnSnapshot, ConnStats, Connections, HandshakeCounts,
+    LiveCounts, StateCounts, WeakConnections,
+};
 pub use hook::Hook;
 pub use io::ConnIo;
 pub use layer::ConnStateLayer;

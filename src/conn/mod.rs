@@ -3,6 +3,7 @@
 mod counting;
 mod ending;
 mod facts;
+mod handshake;
 mod id;
 mod request_end;
 mod settings;
@@ -15,12 +16,14 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 pub(crate) use self::ending::IDLE_GRACE;
 pub(crate) use self::facts::{ExchangeId, Place};
+pub(crate) use self::handshake::HandshakeRun;
+pub use self::handshake::{HandshakeOutcome, TlsVersion};
 pub use self::id::ConnId;
 use self::request_end::AtomicRequestEnd;
 pub(crate) use self::request_end::{BytesRead, RequestLength};
@@ -118,6 +121,12 @@ pub(crate) trait ConnObserver: Send + Sync + 'static {
 
     /// The connection is gone; may be called twice.
     fn removed(&self, conn: &Conn);
+
+    /// A TLS handshake of the connection begins.
+    fn handshake_began(&self, conn: &Conn);
+
+    /// That handshake is over.
+    fn handshake_ended(&self, conn: &Conn, completed: bool);
 }
 
 /// The side of a stream that a task waits for.
@@ -185,6 +194,10 @@ impl Conn {
         true
     }
 
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn ConnObserver>> {
+        self.0.observer.get()
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }
@@ -245,6 +258,12 @@ impl Conn {
     /// When the connection was accepted.
     pub fn accepted_at(&self) -> Instant {
         self.0.accepted_at
+    }
+
+    /// How long ago the connection was accepted: in
+    /// [`Hook::on_end`](crate::Hook::on_end), how long it has lived.
+    pub fn age(&self) -> Duration {
+        now().saturating_duration_since(self.0.accepted_at)
     }
 
     /// How many requests of this connection have reached the layer, those

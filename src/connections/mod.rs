@@ -5,6 +5,8 @@ pub(crate) mod drain;
 mod idle;
 mod registry;
 mod snapshot;
+mod stats;
+mod weak;
 
 use std::fmt;
 use std::pin::pin;
@@ -14,6 +16,8 @@ use std::time::Duration;
 use self::drain::Drain;
 use self::registry::{Registry, SHARDS};
 pub use self::snapshot::{ConnSnapshot, StateCounts};
+pub use self::stats::{AcceptErrorCounts, ClosedCounts, ConnStats, HandshakeCounts, LiveCounts};
+pub use self::weak::WeakConnections;
 use crate::conn::ConnObserver;
 use crate::sync::atomic::Ordering;
 use crate::{Conn, ConnId};
@@ -78,7 +82,7 @@ impl Connections {
 
     /// The connection with this id, while it lives.
     pub fn get(&self, id: ConnId) -> Option<Conn> {
-        self.0.shard(id).get(&id).cloned()
+        self.0.shard(id).conns.get(&id).cloned()
     }
 
     /// The connections, in no particular order. Those that come while it is
@@ -86,7 +90,7 @@ impl Connections {
     pub fn iter(&self) -> impl Iterator<Item = Conn> + Send + use<> {
         let registry = self.0.clone();
         (0..SHARDS).flat_map(move |index| {
-            registry.lock(index).values().cloned().collect::<Vec<_>>().into_iter()
+            registry.lock(index).conns.values().cloned().collect::<Vec<_>>().into_iter()
         })
     }
 
@@ -178,6 +182,12 @@ impl Connections {
         }
     }
 
+    /// Accepting failed.
+    #[cfg(any(feature = "serve", feature = "axum"))]
+    pub(crate) fn accept_failed(&self, count: impl FnOnce(&mut AcceptErrorCounts)) {
+        self.0.accept_failed(count);
+    }
+
     /// Whom connections have to say that they come and go.
     pub(crate) fn observer(&self) -> Arc<dyn ConnObserver> {
         self.0.clone()
@@ -191,7 +201,7 @@ impl Connections {
     /// `f` runs under a lock: it must not call user code.
     fn for_each(&self, mut f: impl FnMut(&Conn)) {
         for index in 0..SHARDS {
-            self.0.lock(index).values().for_each(&mut f);
+            self.0.lock(index).conns.values().for_each(&mut f);
         }
     }
 }

@@ -1,0 +1,3 @@
+//! What the crate says of its connections: in numbers, metrics and traces.
+
+mod stats;
