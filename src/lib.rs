@@ -196,6 +196,8 @@
 //! | `tls` | TLS for `serve`, with tokio-rustls 0.26 |
 //! | `axum` | the integration with axum 0.8 |
 //! | `serde` | `Serialize` for snapshots, statistics and what is in them |
+//! | `metrics` | [`metrics`](https://docs.rs/hyper-connstate/latest/hyper_connstate/metrics/): gauges, counters and histograms by the facade `metrics` 0.24, for Prometheus and others |
+//! | `opentelemetry` | [`opentelemetry`](https://docs.rs/hyper-connstate/latest/hyper_connstate/opentelemetry/): the same by the API of `opentelemetry` 0.33 |
 //! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
 //!
 //! [hyper]: https://docs.rs/hyper/1
@@ -219,14 +221,22 @@ mod hook;
 mod io;
 mod layer;
 mod listener;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub mod metrics;
 #[cfg(all(test, loom_models))]
 mod models;
+#[cfg(feature = "opentelemetry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
+pub mod opentelemetry;
 #[cfg(feature = "serde")]
 mod serialize;
 #[cfg(feature = "serve")]
 mod serve;
 mod state;
 mod sync;
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+mod telemetry;
 mod tracker;
 
 #[cfg(feature = "serve")]

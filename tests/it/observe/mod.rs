@@ -1,3 +1,7 @@
 //! What the crate says of its connections: in numbers, metrics and traces.
 
+#[cfg(all(feature = "metrics", feature = "opentelemetry"))]
+mod export;
+#[cfg(all(feature = "metrics", feature = "opentelemetry"))]
+mod metrics;
 mod stats;
