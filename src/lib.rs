@@ -141,6 +141,8 @@
 //!   [`InstrumentedListener::connections`], counts and lists what is there,
 //!   and [drains](Connections::drain) all of it for a shutdown, within a time:
 //!   in one line under `axum::serve` ([`Drain::run`]).
+//! - [`Connections::stats`] says what has become of all of them, in numbers,
+//!   and the features `metrics` and `opentelemetry` export these.
 //! - [`Conn::insert`] and [`Conn::get`] keep values of your own with a
 //!   connection.
 //!
@@ -198,7 +200,19 @@
 //! | `serde` | `Serialize` for snapshots, statistics and what is in them |
 //! | `metrics` | [`metrics`](https://docs.rs/hyper-connstate/latest/hyper_connstate/metrics/): gauges, counters and histograms by the facade `metrics` 0.24, for Prometheus and others |
 //! | `opentelemetry` | [`opentelemetry`](https://docs.rs/hyper-connstate/latest/hyper_connstate/opentelemetry/): the same by the API of `opentelemetry` 0.33 |
-//! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
+//! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, for hooks that panic, and one at the end of each connection: see [tracing](#tracing) |
+//!
+//! # Tracing
+//!
+//! When a connection is really gone there is one event, with the target
+//! `hyper_connstate::connection`: DEBUG where it ended in good order, INFO where
+//! not. It has the fields `hyper.connection.id`, `network.peer.address`,
+//! `network.peer.port`, `network.protocol.version`, `http.connection.state`
+//! before the end, `hyper.connection.requests`, `hyper.connection.duration` in
+//! seconds, `hyper.connection.close_reason` ([`CloseReason::as_str`]) and
+//! `error.type` ([`Conn::error_type`]). There is none when a state changes, and
+//! none per request. `serve` gives each connection a span where it is told to,
+//! by `Serve::connection_spans`.
 //!
 //! [hyper]: https://docs.rs/hyper/1
 
@@ -237,6 +251,8 @@ mod state;
 mod sync;
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
 mod telemetry;
+#[cfg(feature = "tracing")]
+mod trace;
 mod tracker;
 
 #[cfg(feature = "serve")]

@@ -1,7 +1,7 @@
 //! What the metrics are called and what they say, whoever exports them: after
 //! OpenTelemetry's semantic conventions.
 
-use crate::{Address, CloseReason, Conn, ConnState, ConnStats, HandshakeOutcome, Protocol};
+use crate::{Address, CloseReason, Conn, ConnState, ConnStats, HandshakeOutcome};
 
 /// Where the buckets of a connection's duration end, in seconds: as those of
 /// Kestrel's.
@@ -111,7 +111,7 @@ pub(crate) type Attribute = (&'static str, &'static str);
 pub(crate) fn observe(stats: &ConnStats, mut give: impl FnMut(Instrument, &[Attribute], u64)) {
     for (state, protocol, count) in stats.live.iter() {
         let state = (STATE, state_name(state));
-        match version(protocol) {
+        match protocol.version() {
             Some(version) => give(Instrument::Count, &[state, (VERSION, version)], count),
             None => give(Instrument::Count, &[state], count),
         }
@@ -139,7 +139,7 @@ pub(crate) fn observe(stats: &ConnStats, mut give: impl FnMut(Instrument, &[Attr
 /// The attributes of a connection's duration.
 pub(crate) fn end_attributes(conn: &Conn) -> impl Iterator<Item = Attribute> {
     let error = conn.error_type().map(|error| (ERROR, error));
-    let version = version(conn.protocol()).map(|version| (VERSION, version));
+    let version = conn.protocol().version().map(|version| (VERSION, version));
     error.into_iter().chain(version)
 }
 
@@ -192,15 +192,6 @@ const fn state_name(state: ConnState) -> &'static str {
         ConnState::Idle => "idle",
         ConnState::Hijacked => "hijacked",
         ConnState::Closed => "closed",
-    }
-}
-
-/// `network.protocol.version`.
-pub(crate) const fn version(protocol: Protocol) -> Option<&'static str> {
-    match protocol {
-        Protocol::Unknown => None,
-        Protocol::Http1 => Some("1.1"),
-        Protocol::Http2 => Some("2"),
     }
 }
 

@@ -29,8 +29,9 @@ use crate::{Conn, ConnId};
 /// they are accepted and leave when their stream is gone, and nothing here is
 /// touched in between: what they are doing is read from themselves.
 ///
-/// Numbers and snapshots are taken while connections go on, so they are of one
-/// moment only as far as that can be had without stopping them.
+/// Counts and snapshots are taken while connections come, go and go on, so they
+/// are of one moment only as far as that can be had without stopping them.
+/// [`stats`](Self::stats) lets none come or go meanwhile, and adds up.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

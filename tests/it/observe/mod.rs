@@ -5,3 +5,5 @@ mod export;
 #[cfg(all(feature = "metrics", feature = "opentelemetry"))]
 mod metrics;
 mod stats;
+#[cfg(feature = "tracing")]
+mod trace;
