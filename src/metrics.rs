@@ -50,8 +50,8 @@
 //! let (_io, _conn) = listener.accept().await?;
 //! metrics.collect();
 //! let page = prometheus.render();
-//! let new = page.lines().find(|line| line.contains(r#"http_connection_state="new""#));
-//! assert!(new.unwrap().ends_with(" 1"));
+//! let accepted = |line: &str| line.starts_with("hyper_server_connection_accepted_total{");
+//! assert!(page.lines().find(|line| accepted(line)).unwrap().ends_with(" 1"));
 //! # Ok(())
 //! # }
 //! ```
@@ -66,9 +66,7 @@ use std::sync::{Arc, OnceLock};
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit, with_recorder};
 
-use crate::telemetry::{
-    self, Attribute, CONNECTION_BUCKETS, HANDSHAKE_BUCKETS, Instrument, ServerAttributes,
-};
+use crate::telemetry::{self, Attribute, Instrument, ServerAttributes};
 use crate::{
     Address, CloseReason, Conn, ConnState, ConnStats, Connections, HandshakeOutcome, Hook,
     WeakConnections,
@@ -79,13 +77,13 @@ pub const CONNECTION_DURATION: &str = "hyper_server_connection_duration_seconds"
 
 /// Where its buckets end, in seconds. The facade leaves buckets to the
 /// exporter, which has to be told.
-pub const CONNECTION_DURATION_BUCKETS: [f64; 14] = CONNECTION_BUCKETS;
+pub const CONNECTION_DURATION_BUCKETS: [f64; 14] = telemetry::CONNECTION_DURATION.buckets;
 
 /// The name of the histogram of how long TLS handshakes have taken.
 pub const HANDSHAKE_DURATION: &str = "hyper_server_tls_handshake_duration_seconds";
 
 /// Where its buckets end, in seconds.
-pub const HANDSHAKE_DURATION_BUCKETS: [f64; 14] = HANDSHAKE_BUCKETS;
+pub const HANDSHAKE_DURATION_BUCKETS: [f64; 14] = telemetry::HANDSHAKE_DURATION.buckets;
 
 /// Metrics of a registry's connections; see [the module](self).
 ///
@@ -162,12 +160,12 @@ impl ConnMetrics {
         let error = conn.error_type().map_or(0, |_| 1 + reason.index());
         self.0.durations[error][conn.protocol() as usize].get_or_init(|| {
             let attributes: Vec<_> = telemetry::end_attributes(conn).collect();
-            self.histogram(CONNECTION_DURATION, &attributes)
+            self.histogram(&telemetry::CONNECTION_DURATION, &attributes)
         })
     }
 
-    fn histogram(&self, name: &'static str, attributes: &[Attribute]) -> Histogram {
-        let key = Key::from_parts(name, labels(&self.0.server, attributes));
+    fn histogram(&self, of: &telemetry::Histogram, attributes: &[Attribute]) -> Histogram {
+        let key = Key::from_parts(name_in_seconds(of), labels(&self.0.server, attributes));
         with_recorder(|recorder| recorder.register_histogram(&key, &METADATA))
     }
 }
@@ -181,7 +179,7 @@ impl Hook for ConnMetrics {
 
     fn on_handshake(&self, conn: &Conn, outcome: HandshakeOutcome) {
         let attributes: Vec<_> = telemetry::handshake_attributes(conn, outcome).collect();
-        self.histogram(HANDSHAKE_DURATION, &attributes).record(outcome.duration);
+        self.histogram(&telemetry::HANDSHAKE_DURATION, &attributes).record(outcome.duration);
     }
 }
 
@@ -205,12 +203,9 @@ fn describe() {
                 recorder.describe_counter(name, None, description);
             }
         }
-        for (name, histogram) in [
-            (CONNECTION_DURATION, telemetry::CONNECTION_DURATION),
-            (HANDSHAKE_DURATION, telemetry::HANDSHAKE_DURATION),
-        ] {
-            let description = histogram.description.into();
-            recorder.describe_histogram(name.into(), Some(Unit::Seconds), description);
+        for histogram in [&telemetry::CONNECTION_DURATION, &telemetry::HANDSHAKE_DURATION] {
+            let (name, description) = (name_in_seconds(histogram), histogram.description);
+            recorder.describe_histogram(name.into(), Some(Unit::Seconds), description.into());
         }
     });
 }
@@ -219,6 +214,10 @@ fn describe() {
 fn name(instrument: Instrument) -> String {
     let name = instrument.name().replace('.', "_");
     if instrument.is_gauge() { name } else { name + "_total" }
+}
+
+fn name_in_seconds(histogram: &telemetry::Histogram) -> String {
+    histogram.name.replace('.', "_") + "_seconds"
 }
 
 fn labels(server: &[Label], attributes: &[Attribute]) -> Vec<Label> {
@@ -233,4 +232,15 @@ fn server_labels(server: ServerAttributes) -> Vec<Label> {
     let transport =
         server.transport.map(|transport| label(ServerAttributes::TRANSPORT, transport.to_owned()));
     [address, port, transport].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_are_told() {
+        assert_eq!(name_in_seconds(&telemetry::CONNECTION_DURATION), CONNECTION_DURATION);
+        assert_eq!(name_in_seconds(&telemetry::HANDSHAKE_DURATION), HANDSHAKE_DURATION);
+    }
 }

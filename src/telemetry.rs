@@ -3,16 +3,6 @@
 
 use crate::{Address, CloseReason, Conn, ConnState, ConnStats, HandshakeOutcome};
 
-/// Where the buckets of a connection's duration end, in seconds: as those of
-/// Kestrel's.
-pub(crate) const CONNECTION_BUCKETS: [f64; 14] =
-    [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
-
-/// Where the buckets of a handshake's duration end, in seconds: as those that
-/// the conventions advise for requests.
-pub(crate) const HANDSHAKE_BUCKETS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-
 /// What is read from [`ConnStats`] when an exporter asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Instrument {
@@ -48,6 +38,7 @@ impl Instrument {
         }
     }
 
+    #[cfg(feature = "opentelemetry")]
     pub(crate) const fn unit(self) -> &'static str {
         match self {
             Self::Handshakes => "{handshake}",
@@ -74,25 +65,26 @@ impl Instrument {
     }
 }
 
-/// A histogram: what is recorded once a connection.
+/// A histogram of seconds: what is recorded once a connection.
 pub(crate) struct Histogram {
     pub(crate) name: &'static str,
     pub(crate) description: &'static str,
+    /// Where its buckets end.
     pub(crate) buckets: [f64; 14],
 }
 
-/// In seconds.
+/// With Kestrel's buckets.
 pub(crate) const CONNECTION_DURATION: Histogram = Histogram {
     name: "hyper.server.connection.duration",
     description: "How long connections have lived, from accepting them to the end of their stream",
-    buckets: CONNECTION_BUCKETS,
+    buckets: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0],
 };
 
-/// In seconds.
+/// With the buckets that the conventions advise for requests.
 pub(crate) const HANDSHAKE_DURATION: Histogram = Histogram {
     name: "hyper.server.tls_handshake.duration",
     description: "How long TLS handshakes have taken",
-    buckets: HANDSHAKE_BUCKETS,
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0],
 };
 
 const STATE: &str = "http.connection.state";

@@ -85,7 +85,7 @@ impl Conn {
     /// // `ConnectInfo<Conn>`.
     /// let span = tracing::info_span!(parent: None, "request", path = request.uri().path());
     /// if let Some(conn) = request.extensions().get::<Conn>() {
-    ///     span.follows_from(&conn.span());
+    ///     span.follows_from(conn.span());
     /// }
     /// span
     /// # }

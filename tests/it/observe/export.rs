@@ -137,7 +137,9 @@ pub fn series_of(page: &str) -> Series {
     samples
         .map(|sample| {
             let (series, value) = sample.rsplit_once(' ').unwrap();
-            let (name, labels) = series.split_once('{').unwrap();
+            let Some((name, labels)) = series.split_once('{') else {
+                return (key(series, &[]), value.parse().unwrap());
+            };
             // No value has a comma or a quote in it.
             let labels = labels.strip_suffix('}').unwrap().split(',');
             let labels: Vec<_> = labels.map(|label| label.split_once('=').unwrap()).collect();

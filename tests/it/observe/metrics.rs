@@ -281,6 +281,35 @@ async fn chaos(observed: &Observed<'_>) {
     observed.assert(&series, &format!("{DURATION}_count"), &labels, 1.0);
 }
 
+/// Of a server that has no address.
+#[cfg(feature = "serve")]
+#[tokio::test(start_paused = true)]
+async fn accept_errors() {
+    use hyper_connstate::{Address, instrument_listener, metrics::ConnMetrics, serve};
+
+    let exporters = Exporters::new();
+    let _recorder = metrics::set_default_local_recorder(&exporters.prometheus);
+    let connections = Connections::new();
+    let metrics = ConnMetrics::new(&connections, Address::Unknown);
+    let listener = instrument_listener(super::stats::Fails::default(), metrics.clone());
+    let listener = listener.with_connections(connections.clone());
+    let service = tower::service_fn(crate::support::server::handle_incoming);
+    serve(listener, service).await.unwrap_err();
+    metrics.collect();
+    drop(connections);
+    let series = exporters.prometheus();
+    let errors = series.iter().filter(|(key, _)| key.starts_with(ACCEPT_ERRORS));
+    let errors: Vec<_> = errors.map(|(key, count)| (key.as_str(), *count)).collect();
+    assert_eq!(
+        errors,
+        [
+            ("hyper_server_accept_errors_total{error_type=\"exhausted\"}", 1.0),
+            ("hyper_server_accept_errors_total{error_type=\"fatal\"}", 1.0),
+            ("hyper_server_accept_errors_total{error_type=\"lost\"}", 2.0),
+        ]
+    );
+}
+
 /// What exporters never let go of does not keep the registry.
 #[tokio::test(start_paused = true)]
 async fn when_the_server_is_gone() {

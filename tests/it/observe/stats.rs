@@ -10,7 +10,7 @@ use hyper_connstate::{
 };
 
 use crate::support::frames::{get, opening};
-use crate::support::{Kind, Peer, Server, quiet_panics, settle};
+use crate::support::{Kind, Server, quiet_panics, settle};
 
 #[track_caller]
 fn adds_up(stats: &ConnStats) {
@@ -197,7 +197,7 @@ async fn handshakes() {
     assert_eq!(counts(), [0, 1, 2]);
     drop(io);
     assert!(connections.is_empty());
-    let noted = hook.0.lock().unwrap();
+    let noted = std::mem::take(&mut *hook.0.lock().unwrap());
     let noted: Vec<_> = noted.iter().map(|outcome| (outcome.completed, outcome.duration)).collect();
     assert_eq!(noted.len(), 3);
     for (seconds, (completed, duration)) in (1..).zip(noted) {
@@ -221,39 +221,38 @@ async fn handshakes() {
     drop(io);
 }
 
+/// Loses two connections, then descriptors have run out, then it is over.
+#[cfg(feature = "serve")]
+#[derive(Default)]
+pub struct Fails(std::sync::atomic::AtomicU32);
+
+#[cfg(feature = "serve")]
+impl hyper_connstate::Accept for Fails {
+    type Io = tokio::io::DuplexStream;
+    type Addr = Address;
+
+    async fn accept(&mut self) -> std::io::Result<(Self::Io, Self::Addr)> {
+        use std::io::ErrorKind;
+
+        Err(match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => ErrorKind::ConnectionAborted.into(),
+            2 => ErrorKind::OutOfMemory.into(),
+            _ => ErrorKind::NotConnected.into(),
+        })
+    }
+
+    fn local_addr(&self) -> std::io::Result<Address> {
+        Ok(Address::Unknown)
+    }
+}
+
 #[cfg(feature = "serve")]
 #[tokio::test(start_paused = true)]
 async fn accept_errors() {
-    use std::io;
-    use std::sync::atomic::AtomicU32;
-
-    use hyper_connstate::{Accept, serve};
-
-    /// Two connections are lost, then descriptors have run out, then it is
-    /// over.
-    struct Fails(AtomicU32);
-
-    impl Accept for Fails {
-        type Io = tokio::io::DuplexStream;
-        type Addr = Address;
-
-        async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
-            Err(match self.0.fetch_add(1, Ordering::Relaxed) {
-                0 | 1 => io::ErrorKind::ConnectionAborted.into(),
-                2 => io::ErrorKind::OutOfMemory.into(),
-                _ => io::ErrorKind::NotConnected.into(),
-            })
-        }
-
-        fn local_addr(&self) -> io::Result<Address> {
-            Ok(Address::Unknown)
-        }
-    }
-
-    let listener = instrument_listener(Fails(AtomicU32::new(0)), ());
+    let listener = instrument_listener(Fails::default(), ());
     let connections = listener.connections();
     let service = tower::service_fn(crate::support::server::handle_incoming);
-    serve(listener, service).await.unwrap_err();
+    hyper_connstate::serve(listener, service).await.unwrap_err();
     let errors = connections.stats().accept_errors;
     assert_eq!((errors.lost, errors.exhausted, errors.fatal, errors.total()), (2, 1, 1, 4));
 }
@@ -334,7 +333,7 @@ fn it_adds_up_while_connections_come_and_go() {
 #[tokio::test(start_paused = true)]
 async fn as_json() {
     let server = Server::start(Kind::Tower).await;
-    let mut peer: Peer = server.connect().await;
+    let mut peer = server.connect().await;
     peer.get("/").await;
     peer.sees("new active idle").await;
     let mut json = serde_json::to_value(stats(&server)).unwrap();

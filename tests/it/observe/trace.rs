@@ -231,7 +231,7 @@ mod spans {
         tracing::info!(target: "handler", "handling");
         let conn = request.extensions().get::<Conn>().unwrap();
         let span = tracing::info_span!(parent: None, "request");
-        span.follows_from(&conn.span());
+        span.follows_from(conn.span());
         tracing::Instrument::instrument(handle_incoming(request), span).await
     }
 
