@@ -10,7 +10,7 @@
 //! | `hyper_server_connection_refused_total` | counter | |
 //! | `hyper_server_connection_expired_total` | counter | `hyper_connection_policy` |
 //! | `hyper_server_tls_handshake_count` | gauge | |
-//! | `hyper_server_tls_handshake_duration_seconds` | histogram | `error_type`, absent where it completed; `tls_protocol_version`, where it is known ([`TlsVersion`](crate::TlsVersion)) |
+//! | `hyper_server_tls_handshake_duration_seconds` | histogram | `error_type`, absent where it completed; `tls_protocol_version`, where it is known ([`Conn::tls_version`]) |
 //! | `hyper_server_accept_errors_total` | counter | `error_type`: lost, exhausted, fatal |
 //!
 //! All have `server_address`, `server_port` and `network_transport`. None has

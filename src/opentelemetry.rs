@@ -9,7 +9,7 @@
 //! | `hyper.server.connection.refused` | observable Counter, `{connection}` | |
 //! | `hyper.server.connection.expired` | observable Counter, `{connection}` | `hyper.connection.policy` |
 //! | `hyper.server.tls_handshake.count` | observable UpDownCounter, `{handshake}` | |
-//! | `hyper.server.tls_handshake.duration` | Histogram, `s` | `error.type`, absent where it completed; `tls.protocol.version`, where it is known ([`TlsVersion`](crate::TlsVersion)) |
+//! | `hyper.server.tls_handshake.duration` | Histogram, `s` | `error.type`, absent where it completed; `tls.protocol.version`, where it is known ([`Conn::tls_version`]) |
 //! | `hyper.server.accept.errors` | observable Counter, `{error}` | `error.type`: lost, exhausted, fatal |
 //!
 //! All have `server.address`, `server.port` and `network.transport`. None has

@@ -79,12 +79,12 @@ impl Serialize for LiveCounts {
     }
 }
 
-/// A map from [`CloseReason::as_str`].
+/// A map from [`CloseReason::as_str`] to the states before the end.
 impl Serialize for ClosedCounts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut counts = serializer.serialize_map(Some(CloseReason::ALL.len()))?;
-        for (reason, count) in self.by_reason() {
-            counts.serialize_entry(reason.as_str(), &count)?;
+        for reason in CloseReason::ALL {
+            counts.serialize_entry(reason.as_str(), &self.by_state(*reason))?;
         }
         counts.end()
     }

@@ -141,7 +141,7 @@ pub(crate) fn handshake_attributes(
     outcome: HandshakeOutcome,
 ) -> impl Iterator<Item = Attribute> {
     let error = (!outcome.completed).then_some((ERROR, "tls_handshake_failed"));
-    let version = conn.get::<crate::TlsVersion>().map(|version| (TLS_VERSION, version.0));
+    let version = conn.tls_version().map(|version| (TLS_VERSION, version.as_str()));
     error.into_iter().chain(version)
 }
 

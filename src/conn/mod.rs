@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::ending::IDLE_GRACE;
 pub(crate) use self::facts::{ExchangeId, Place};
+use self::handshake::AtomicTlsVersion;
 pub(crate) use self::handshake::HandshakeRun;
 pub use self::handshake::{HandshakeOutcome, TlsVersion};
 pub use self::id::ConnId;
@@ -80,6 +81,7 @@ struct Inner {
     requests: AtomicU64,
     /// The [`Place`] of the layer that counts HTTP/2 requests.
     counting: AtomicU8,
+    tls_version: AtomicTlsVersion,
     /// How many requests do not count as use.
     discounted: AtomicU64,
     accepted_at: Instant,
@@ -151,6 +153,7 @@ impl Conn {
             state: AtomicStateSince::new(),
             requests: AtomicU64::new(0),
             counting: AtomicU8::new(0),
+            tls_version: AtomicTlsVersion::default(),
             discounted: AtomicU64::new(0),
             accepted_at: now(),
             settings,

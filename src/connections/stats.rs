@@ -115,6 +115,12 @@ const fn index_of(state: ConnState) -> Option<usize> {
     }
 }
 
+/// What `count` says of each of [`STATES`].
+fn state_counts(count: impl Fn(usize) -> u64) -> StateCounts {
+    let of = |state| usize::try_from(count(state)).unwrap_or(usize::MAX);
+    StateCounts { new: of(0), active: of(1), idle: of(2), hijacked: of(3) }
+}
+
 /// How many connections are there: [`ConnStats::live`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiveCounts([[u64; PROTOCOLS.len()]; STATES.len()]);
@@ -133,11 +139,7 @@ impl LiveCounts {
 
     /// How many are in which state.
     pub fn by_state(&self) -> StateCounts {
-        let of = |state: usize| {
-            let count: u64 = self.0[state].iter().sum();
-            usize::try_from(count).unwrap_or(usize::MAX)
-        };
-        StateCounts { new: of(0), active: of(1), idle: of(2), hijacked: of(3) }
+        state_counts(|state| self.0[state].iter().sum())
     }
 
     /// How many are in this state and speak this protocol.
@@ -187,6 +189,11 @@ impl ClosedCounts {
     /// How many have gone for this reason when they were in the state `before`.
     pub fn of_in(&self, reason: CloseReason, before: ConnState) -> u64 {
         index_of(before).map_or(0, |before| self.0[reason.index()][before])
+    }
+
+    /// How many have gone for this reason in which state.
+    pub fn by_state(&self, reason: CloseReason) -> StateCounts {
+        state_counts(|state| self.0[reason.index()][state])
     }
 
     /// How many have gone for which reason: all of [`CloseReason::ALL`], those

@@ -42,7 +42,7 @@ where
         let complete = handshake.complete(async |stream| {
             let stream = self.acceptor.accept(stream).await?;
             if let Some(version) = version(&stream) {
-                conn.insert(version);
+                conn.set_tls_version(version);
             }
             Ok::<_, io::Error>(stream)
         });
@@ -57,8 +57,8 @@ where
 
 fn version<S>(stream: &TlsStream<S>) -> Option<TlsVersion> {
     match stream.get_ref().1.protocol_version()? {
-        ProtocolVersion::TLSv1_2 => Some(TlsVersion("1.2")),
-        ProtocolVersion::TLSv1_3 => Some(TlsVersion("1.3")),
+        ProtocolVersion::TLSv1_2 => Some(TlsVersion::Tls12),
+        ProtocolVersion::TLSv1_3 => Some(TlsVersion::Tls13),
         _ => None,
     }
 }

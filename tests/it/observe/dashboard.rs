@@ -28,7 +28,7 @@ async fn page() -> String {
         connections.insert(handshake.conn());
         let conn = handshake.conn().clone();
         handshake.complete(async move |stream| {
-            conn.insert(TlsVersion("1.3"));
+            conn.set_tls_version(TlsVersion::Tls13);
             tokio::time::sleep(Duration::from_millis(1)).await;
             completes.then_some(stream).ok_or(())
         })

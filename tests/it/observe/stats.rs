@@ -339,7 +339,8 @@ async fn as_json() {
     let mut json = serde_json::to_value(stats(&server)).unwrap();
     let closed = json["closed"].take();
     assert_eq!(closed.as_object().unwrap().len(), CloseReason::ALL.len());
-    assert_eq!(closed["peer_closed"], 0);
+    let none = serde_json::json!({ "new": 0, "active": 0, "idle": 0, "hijacked": 0 });
+    assert_eq!(closed["peer_closed"], none);
     let expected = serde_json::json!({
         "accepted": 1,
         "live": { "new": 0, "active": 0, "idle": 1, "hijacked": 0 },
