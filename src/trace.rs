@@ -26,7 +26,7 @@ pub(crate) fn ended(conn: &Conn, reason: CloseReason) {
                         target: target!(),
                         $level,
                         hyper.connection.id = conn.id().get(),
-                        network.peer.address = peer.address,
+                        network.peer.address = peer.address.as_deref(),
                         network.peer.port = peer.port,
                         network.protocol.version = conn.protocol().version(),
                         http.connection.state = %conn.state_before_end(),
@@ -62,7 +62,7 @@ impl Conn {
             parent: None,
             "connection",
             hyper.connection.id = self.id().get(),
-            network.peer.address = peer.address,
+            network.peer.address = peer.address.as_deref(),
             network.peer.port = peer.port,
         );
         self.insert(ConnSpan(span.clone()));
