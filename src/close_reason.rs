@@ -5,7 +5,8 @@ use std::io;
 
 /// One table: each reason, its code in a tracker's word, and its words in a
 /// log line. [`CloseReason`] is what users see; [`Reason`] is the same without
-/// the kind of an I/O error, which the word has no room for.
+/// the kind of an I/O error, which the word has no room for. Everything else
+/// follows from the table: a new row is counted, named and exported too.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)+) => {
         /// Why a connection ended: [`Conn::close_reason`](crate::Conn::close_reason).
@@ -20,6 +21,39 @@ macro_rules! reasons {
             $($(#[$doc])* $name,)+
             /// Reading or writing failed in another way.
             Io(io::ErrorKind),
+        }
+
+        impl CloseReason {
+            /// All reasons, in the order of their declaration.
+            /// [`Io`](Self::Io) is there once, with
+            /// [`ErrorKind::Other`](io::ErrorKind::Other), and stands for all
+            /// kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+ Self::Io(io::ErrorKind::Other)];
+
+            /// Its name in snake case, `peer_closed` for example, which stays
+            /// the same from version to version: for labels and attributes.
+            /// I/O errors of all kinds are `io`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => {
+                        static NAME: SnakeCase = SnakeCase::of(stringify!($name));
+                        NAME.as_str()
+                    })+
+                    Self::Io(_) => "io",
+                }
+            }
+
+            /// Where it stands in [`ALL`](Self::ALL).
+            pub(crate) const fn index(self) -> usize {
+                enum Index {
+                    $($name,)+
+                    Io,
+                }
+                match self {
+                    $(Self::$name => Index::$name as usize,)+
+                    Self::Io(_) => Index::Io as usize,
+                }
+            }
         }
 
         impl fmt::Display for CloseReason {
@@ -65,9 +99,6 @@ macro_rules! reasons {
                 }
             }
         }
-
-        #[cfg(test)]
-        const ALL: &[CloseReason] = &[$(CloseReason::$name,)+ CloseReason::Io(io::ErrorKind::Other)];
     };
 }
 
@@ -142,6 +173,28 @@ impl CloseReason {
         )
     }
 
+    /// What went wrong, as OpenTelemetry's `error.type`: in the words of
+    /// ASP.NET's Kestrel where it has them, so that dashboards and alerts fit
+    /// both. `None` where the connection ended in good order.
+    ///
+    /// [`Conn::error_type`](crate::Conn::error_type) knows what the connection
+    /// was doing, too.
+    pub(crate) fn error_type(self) -> Option<&'static str> {
+        if self.is_good_order() {
+            return None;
+        }
+        Some(match self.as_str() {
+            "peer_reset" => "connection_reset",
+            "closed_by_program" => "aborted_by_app",
+            "shutdown_forced" => "app_shutdown_timeout",
+            "handshake_failed" | "handshake_timeout" => "tls_handshake_failed",
+            "header_timeout" => "request_headers_timeout",
+            "refused" => "max_concurrent_connections_exceeded",
+            "io" => "io_error",
+            name => name,
+        })
+    }
+
     /// What an error of reading or writing says.
     pub(crate) fn of_io(kind: io::ErrorKind) -> Self {
         match kind {
@@ -155,6 +208,44 @@ impl CloseReason {
     }
 }
 
+/// A name in camel case turned into snake case, at compile time.
+struct SnakeCase {
+    bytes: [u8; Self::CAPACITY],
+    length: usize,
+}
+
+impl SnakeCase {
+    const CAPACITY: usize = 48;
+
+    const fn of(name: &str) -> Self {
+        let name = name.as_bytes();
+        let mut snake = Self { bytes: [0; Self::CAPACITY], length: 0 };
+        let mut index = 0;
+        while index < name.len() {
+            if name[index].is_ascii_uppercase() && index > 0 {
+                snake = snake.with(b'_');
+            }
+            snake = snake.with(name[index].to_ascii_lowercase());
+            index += 1;
+        }
+        snake
+    }
+
+    const fn with(mut self, byte: u8) -> Self {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+        self
+    }
+
+    const fn as_str(&self) -> &str {
+        match std::str::from_utf8(self.bytes.split_at(self.length).0) {
+            Ok(name) => name,
+            // Names are ASCII.
+            Err(_) => "",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,10 +253,27 @@ mod tests {
     #[test]
     fn reasons_fit_into_five_bits_and_back() {
         assert_eq!(Reason::from_u8(0), None);
-        for reason in ALL {
+        for reason in CloseReason::ALL {
             let code = Reason::from(*reason) as u8;
             assert!((1..32).contains(&code));
             assert_eq!(Reason::from_u8(code).unwrap().with_kind(io::ErrorKind::Other), *reason);
         }
+    }
+
+    #[test]
+    fn names_are_stable() {
+        assert_eq!(CloseReason::PeerClosed.as_str(), "peer_closed");
+        assert_eq!(CloseReason::Io(io::ErrorKind::TimedOut).as_str(), "io");
+        let mut names: Vec<_> = CloseReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        for (index, (reason, name)) in CloseReason::ALL.iter().zip(&names).enumerate() {
+            assert_eq!(reason.index(), index, "{name}");
+            assert_eq!(
+                name.replace('_', ""),
+                format!("{reason:?}").to_lowercase().replace("(other)", "")
+            );
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CloseReason::ALL.len());
     }
 }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::{CloseReason, Conn, ConnState, diagnostics};
+use crate::{CloseReason, Conn, ConnState, HandshakeOutcome, diagnostics};
 
 /// Told whenever a connection changes state; the counterpart of Go's
 /// `http.Server.ConnState` field.
@@ -76,6 +76,13 @@ pub trait Hook: Send + Sync + 'static {
     fn on_end(&self, conn: &Conn, reason: CloseReason) {
         let _ = (conn, reason);
     }
+
+    /// A TLS handshake is over that
+    /// [`Handshake::complete`](crate::Handshake::complete) ran: once for each,
+    /// between `New` and the next state. Does nothing unless it is implemented.
+    fn on_handshake(&self, conn: &Conn, outcome: HandshakeOutcome) {
+        let _ = (conn, outcome);
+    }
 }
 
 impl<F> Hook for F
@@ -95,6 +102,10 @@ impl<H: Hook + ?Sized> Hook for Arc<H> {
     fn on_end(&self, conn: &Conn, reason: CloseReason) {
         (**self).on_end(conn, reason);
     }
+
+    fn on_handshake(&self, conn: &Conn, outcome: HandshakeOutcome) {
+        (**self).on_handshake(conn, outcome);
+    }
 }
 
 impl<H: Hook> Hook for Option<H> {
@@ -107,6 +118,12 @@ impl<H: Hook> Hook for Option<H> {
     fn on_end(&self, conn: &Conn, reason: CloseReason) {
         if let Some(hook) = self {
             hook.on_end(conn, reason);
+        }
+    }
+
+    fn on_handshake(&self, conn: &Conn, outcome: HandshakeOutcome) {
+        if let Some(hook) = self {
+            hook.on_handshake(conn, outcome);
         }
     }
 }
@@ -132,6 +149,12 @@ macro_rules! tuple_hooks {
                 let ($($name,)+) = self;
                 $(report_end($name, conn, reason);)+
             }
+
+            #[allow(non_snake_case)]
+            fn on_handshake(&self, conn: &Conn, outcome: HandshakeOutcome) {
+                let ($($name,)+) = self;
+                $(report_handshake($name, conn, outcome);)+
+            }
         }
     };
 }
@@ -153,6 +176,12 @@ pub(crate) fn report_end<H: Hook + ?Sized>(hook: &H, conn: &Conn, reason: CloseR
     call(|| hook.on_end(conn, reason), || diagnostics::hook_panicked(conn, &reason));
 }
 
+/// Tells a hook that a handshake is over.
+pub(crate) fn report_handshake<H: Hook + ?Sized>(hook: &H, conn: &Conn, outcome: HandshakeOutcome) {
+    let panicked = || diagnostics::hook_panicked(conn, &"handshake");
+    call(|| hook.on_handshake(conn, outcome), panicked);
+}
+
 /// Calls a hook and keeps its panic from going on into the connection's task,
 /// where it would take the connection down, or into a drop while another panic
 /// unwinds, where it would abort the process.
@@ -168,7 +197,7 @@ fn call(hook: impl FnOnce(), panicked: impl FnOnce()) {
 
 /// Lets no panic through. What it carries is not dropped, since that might
 /// panic again, and again.
-fn contain(f: impl FnOnce()) {
+pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
         std::mem::forget(panic);
     }

@@ -143,6 +143,8 @@
 //!   in one line under `axum::serve` ([`Drain::run`]).
 //! - [`Policies`] ends connections that are slow, idle or old, and limits how many
 //!   there are, in any accept loop: see the [guide](guide::policies).
+//! - [`Connections::stats`] says what has become of all of them, in numbers,
+//!   and the features `metrics` and `opentelemetry` export these.
 //! - [`Conn::insert`] and [`Conn::get`] keep values of your own with a
 //!   connection.
 //!
@@ -197,8 +199,22 @@
 //! | `serve` (default) | [`serve`](https://docs.rs/hyper-connstate/latest/hyper_connstate/fn.serve.html), and with it hyper-util |
 //! | `tls` | TLS for `serve`, with tokio-rustls 0.26 |
 //! | `axum` | the integration with axum 0.8 |
-//! | `serde` | `Serialize` for snapshots, counts and what is in them |
-//! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
+//! | `serde` | `Serialize` for snapshots, statistics and what is in them |
+//! | `metrics` | [`metrics`](https://docs.rs/hyper-connstate/latest/hyper_connstate/metrics/): gauges, counters and histograms by the facade `metrics` 0.24, for Prometheus and others |
+//! | `opentelemetry` | [`opentelemetry`](https://docs.rs/hyper-connstate/latest/hyper_connstate/opentelemetry/): the same by the API of `opentelemetry` 0.33 |
+//! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, for hooks that panic, and one at the end of each connection: see [tracing](#tracing) |
+//!
+//! # Tracing
+//!
+//! When a connection is really gone there is one event, with the target
+//! `hyper_connstate::connection`: DEBUG where it ended in good order, INFO where
+//! not. It has the fields `hyper.connection.id`, `network.peer.address`,
+//! `network.peer.port`, `network.protocol.version`, `http.connection.state`
+//! before the end, `hyper.connection.requests`, `hyper.connection.duration` in
+//! seconds, `hyper.connection.close_reason` ([`CloseReason::as_str`]) and
+//! `error.type` ([`Conn::error_type`]). There is none when a state changes, and
+//! none per request. `serve` gives each connection a span where it is told to,
+//! by `Serve::connection_spans`.
 //!
 //! [hyper]: https://docs.rs/hyper/1
 
@@ -222,8 +238,14 @@ mod hook;
 mod io;
 mod layer;
 mod listener;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub mod metrics;
 #[cfg(all(test, loom_models))]
 mod models;
+#[cfg(feature = "opentelemetry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
+pub mod opentelemetry;
 mod policies;
 #[cfg(feature = "serde")]
 mod serialize;
@@ -231,6 +253,10 @@ mod serialize;
 mod serve;
 mod state;
 mod sync;
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+mod telemetry;
+#[cfg(feature = "tracing")]
+mod trace;
 mod tracker;
 
 #[cfg(feature = "serve")]
@@ -242,9 +268,13 @@ pub use tokio_rustls;
 
 pub use address::Address;
 pub use close_reason::CloseReason;
-pub use conn::{Conn, ConnId};
+pub use conn::{Conn, ConnId, HandshakeOutcome, TlsVersion};
 pub use connections::drain::{Drain, Drained};
-pub use connections::{ConnSnapshot, Connections, StateCounts};
+pub use connections::{
+    AcceptErrorCounts, ClosedCounts, ConnSnapshot, ConnStats, Connections, HandshakeCounts,
+    LiveCounts, StateCounts, WeakConnections,
+};
+pub use connections::{ExpiredCounts, RefusedCounts};
 pub use hook::Hook;
 pub use io::ConnIo;
 pub use layer::ConnStateLayer;

@@ -1,9 +1,12 @@
 //! What snapshots look like in JSON and the like (feature `serde`).
 
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
 use crate::conn::now;
-use crate::{Address, CloseReason, ConnId, ConnSnapshot, ConnState, Protocol, StateCounts};
+use crate::{
+    AcceptErrorCounts, Address, CloseReason, ClosedCounts, ConnId, ConnSnapshot, ConnState,
+    ConnStats, ExpiredCounts, HandshakeCounts, LiveCounts, Protocol, RefusedCounts, StateCounts,
+};
 
 /// As a number.
 impl Serialize for ConnId {
@@ -53,5 +56,72 @@ impl Serialize for ConnSnapshot {
         snapshot.serialize_field("protocol", &self.protocol)?;
         snapshot.serialize_field("requests", &self.requests)?;
         snapshot.end()
+    }
+}
+
+impl Serialize for ConnStats {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut stats = serializer.serialize_struct("ConnStats", 8)?;
+        stats.serialize_field("accepted", &self.accepted)?;
+        stats.serialize_field("live", &self.live)?;
+        stats.serialize_field("closed", &self.closed)?;
+        stats.serialize_field("requests", &self.requests)?;
+        stats.serialize_field("accept_errors", &self.accept_errors)?;
+        stats.serialize_field("handshakes", &self.handshakes)?;
+        stats.serialize_field("refused", &self.refused)?;
+        stats.serialize_field("expired", &self.expired)?;
+        stats.end()
+    }
+}
+
+/// A map from [`Limit::as_str`](crate::Limit::as_str).
+impl Serialize for RefusedCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(limit, count)| (limit.as_str(), count)))
+    }
+}
+
+/// A map from [`Policy::as_str`](crate::Policy::as_str).
+impl Serialize for ExpiredCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(policy, count)| (policy.as_str(), count)))
+    }
+}
+
+/// By state.
+impl Serialize for LiveCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.by_state().serialize(serializer)
+    }
+}
+
+/// A map from [`CloseReason::as_str`] to the states before the end.
+impl Serialize for ClosedCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut counts = serializer.serialize_map(Some(CloseReason::ALL.len()))?;
+        for reason in CloseReason::ALL {
+            counts.serialize_entry(reason.as_str(), &self.by_state(*reason))?;
+        }
+        counts.end()
+    }
+}
+
+impl Serialize for AcceptErrorCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut counts = serializer.serialize_struct("AcceptErrorCounts", 3)?;
+        counts.serialize_field("lost", &self.lost)?;
+        counts.serialize_field("exhausted", &self.exhausted)?;
+        counts.serialize_field("fatal", &self.fatal)?;
+        counts.end()
+    }
+}
+
+impl Serialize for HandshakeCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut counts = serializer.serialize_struct("HandshakeCounts", 3)?;
+        counts.serialize_field("under_way", &self.under_way)?;
+        counts.serialize_field("completed", &self.completed)?;
+        counts.serialize_field("failed", &self.failed)?;
+        counts.end()
     }
 }

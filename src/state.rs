@@ -126,6 +126,17 @@ impl Protocol {
         self as u8
     }
 
+    /// As OpenTelemetry's `network.protocol.version`, once it is known. HTTP/1.0
+    /// counts as 1.1: what a connection speaks differs from request to request.
+    #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "tracing"))]
+    pub(crate) const fn version(self) -> Option<&'static str> {
+        match self {
+            Self::Unknown => None,
+            Self::Http1 => Some("1.1"),
+            Self::Http2 => Some("2"),
+        }
+    }
+
     /// The inverse of [`to_u8`](Self::to_u8).
     pub(crate) const fn from_u8(value: u8) -> Self {
         match value {

@@ -36,7 +36,9 @@ impl Visit for Message<'_> {
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("hyper_connstate")
+        // That connections end is no warning.
+        let target = metadata.target();
+        target.starts_with("hyper_connstate") && target != "hyper_connstate::connection"
     }
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
         span::Id::from_u64(1)

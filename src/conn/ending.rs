@@ -133,6 +133,32 @@ impl Conn {
         self.tracker().reason(self.0.failure.get().copied())
     }
 
+    /// What went wrong when the connection ended, in a word for metrics and
+    /// traces (OpenTelemetry's `error.type`). `None` if it ended in good order,
+    /// or has not ended.
+    ///
+    /// The words are those of ASP.NET's Kestrel where it has them:
+    /// `connection_reset`, `tls_handshake_failed`, `app_shutdown_timeout`,
+    /// `aborted_by_app` (after [`close`](Self::close)), `io_error`. Others are
+    /// [`CloseReason::as_str`]. A connection that the program closed when it
+    /// was New or Idle ended in good order: no answer was cut short.
+    pub fn error_type(&self) -> Option<&'static str> {
+        let reason = self.close_reason()?;
+        let quiet = matches!(self.state_before_end(), ConnState::New | ConnState::Idle);
+        if reason == CloseReason::ClosedByProgram && quiet {
+            return None;
+        }
+        reason.error_type()
+    }
+
+    /// What the connection was doing when it ended.
+    pub(crate) fn state_before_end(&self) -> ConnState {
+        match self.state() {
+            ConnState::Closed => self.previous_state().unwrap_or(ConnState::New),
+            state => state,
+        }
+    }
+
     /// The error code of the client's GOAWAY, if it has sent one (RFC 9113,
     /// section 7): 0 if nothing was wrong.
     pub fn goaway_code(&self) -> Option<u32> {

@@ -341,6 +341,9 @@ impl Conn {
         }
         self.0.changed.notify_waiters();
         if let Some(reason) = self.close_reason() {
+            // A subscriber may panic, too.
+            #[cfg(feature = "tracing")]
+            crate::hook::contain(|| crate::trace::ended(self, reason));
             report_end(&self.0.settings.hook, self, reason);
         }
         // From here on nothing keeps the connection's tasks alive, nor the

@@ -3,6 +3,7 @@
 mod counting;
 mod ending;
 mod facts;
+mod handshake;
 mod id;
 mod noted;
 mod policies;
@@ -17,12 +18,15 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 pub(crate) use self::ending::IDLE_GRACE;
 pub(crate) use self::facts::{ExchangeId, Place};
+use self::handshake::AtomicTlsVersion;
+pub(crate) use self::handshake::HandshakeRun;
+pub use self::handshake::{HandshakeOutcome, TlsVersion};
 pub use self::id::ConnId;
 pub(crate) use self::noted::Noted;
 use self::noted::Notes;
@@ -82,6 +86,7 @@ struct Inner {
     requests: AtomicU64,
     /// The [`Place`] of the layer that counts HTTP/2 requests.
     counting: AtomicU8,
+    tls_version: AtomicTlsVersion,
     /// How many requests do not count as use.
     discounted: AtomicU64,
     accepted_at: Instant,
@@ -141,6 +146,11 @@ pub(crate) trait ConnObserver: Send + Sync + 'static {
 
     /// A policy has run out for the connection.
     fn expired(&self, conn: &Conn, policy: Policy);
+    /// A TLS handshake of the connection begins.
+    fn handshake_began(&self, conn: &Conn);
+
+    /// That handshake is over.
+    fn handshake_ended(&self, conn: &Conn, completed: bool);
 }
 
 /// The side of a stream that a task waits for.
@@ -166,6 +176,7 @@ impl Conn {
             state: AtomicStateSince::new(),
             requests: AtomicU64::new(0),
             counting: AtomicU8::new(0),
+            tls_version: AtomicTlsVersion::default(),
             discounted: AtomicU64::new(0),
             accepted_at: now(),
             settings,
@@ -211,6 +222,10 @@ impl Conn {
             observer.removed(self);
         }
         true
+    }
+
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn ConnObserver>> {
+        self.0.observer.get()
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -273,6 +288,12 @@ impl Conn {
     /// When the connection was accepted.
     pub fn accepted_at(&self) -> Instant {
         self.0.accepted_at
+    }
+
+    /// How long ago the connection was accepted: in
+    /// [`Hook::on_end`](crate::Hook::on_end), how long it has lived.
+    pub fn age(&self) -> Duration {
+        now().saturating_duration_since(self.0.accepted_at)
     }
 
     /// How many requests of this connection have reached the layer, those

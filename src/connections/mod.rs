@@ -6,6 +6,8 @@ mod idle;
 mod policies;
 mod registry;
 mod snapshot;
+mod stats;
+mod weak;
 
 use std::fmt;
 use std::pin::pin;
@@ -15,6 +17,11 @@ use std::time::Duration;
 use self::drain::Drain;
 use self::registry::{Registry, SHARDS};
 pub use self::snapshot::{ConnSnapshot, StateCounts};
+pub use self::stats::{
+    AcceptErrorCounts, ClosedCounts, ConnStats, ExpiredCounts, HandshakeCounts, LiveCounts,
+    RefusedCounts,
+};
+pub use self::weak::WeakConnections;
 use crate::conn::ConnObserver;
 use crate::policies::enforcer::Looked;
 use crate::sync::atomic::Ordering;
@@ -27,8 +34,9 @@ use crate::{Conn, ConnId};
 /// they are accepted and leave when their stream is gone, and nothing here is
 /// touched in between: what they are doing is read from themselves.
 ///
-/// Numbers and snapshots are taken while connections go on, so they are of one
-/// moment only as far as that can be had without stopping them.
+/// Counts and snapshots are taken while connections come, go and go on, so they
+/// are of one moment only as far as that can be had without stopping them.
+/// [`stats`](Self::stats) lets none come or go meanwhile, and adds up.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -86,7 +94,7 @@ impl Connections {
 
     /// The connection with this id, while it lives.
     pub fn get(&self, id: ConnId) -> Option<Conn> {
-        self.0.shard(id).get(&id).cloned()
+        self.0.shard(id).conns.get(&id).cloned()
     }
 
     /// The connections, in no particular order. Those that come while it is
@@ -94,7 +102,7 @@ impl Connections {
     pub fn iter(&self) -> impl Iterator<Item = Conn> + Send + use<> {
         let registry = self.0.clone();
         (0..SHARDS).flat_map(move |index| {
-            registry.lock(index).values().cloned().collect::<Vec<_>>().into_iter()
+            registry.lock(index).conns.values().cloned().collect::<Vec<_>>().into_iter()
         })
     }
 
@@ -184,6 +192,12 @@ impl Connections {
             began.as_mut().await;
             began.set(self.0.drain_began());
         }
+    }
+
+    /// Accepting failed.
+    #[cfg(any(feature = "serve", feature = "axum"))]
+    pub(crate) fn accept_failed(&self, count: impl FnOnce(&mut AcceptErrorCounts)) {
+        self.0.accept_failed(count);
     }
 
     /// Whom connections have to say that they come and go.

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+#[cfg(any(feature = "serve", feature = "axum"))]
+use crate::AcceptErrorCounts;
 use crate::conn::{ConnObserver, now};
 use crate::policies::enforcer::{Enforcer, Looked};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Conn, ConnId, Policies, Policy};
+use crate::{Conn, ConnId, ConnStats, Policies, Policy};
 
 /// In parts, so that connections which come and go on different threads seldom
 /// meet.
@@ -19,7 +21,15 @@ use crate::{Conn, ConnId, Policies, Policy};
 // same thing each time.)
 pub(super) const SHARDS: usize = if cfg!(loom_models) { 1 } else { 16 };
 
-pub(super) type Shard = HashMap<ConnId, Conn>;
+/// A part of the registry.
+#[derive(Default)]
+pub(super) struct Shard {
+    pub(super) conns: HashMap<ConnId, Conn>,
+    /// What has become of the connections of this part; but not those that are
+    /// there, which are counted when someone asks.
+    // Plain numbers: who comes and goes has the lock anyway.
+    pub(super) stats: ConnStats,
+}
 
 pub(crate) struct Registry {
     shards: [Mutex<Shard>; SHARDS],
@@ -63,7 +73,8 @@ impl Registry {
 impl ConnObserver for Registry {
     fn added(&self, conn: &Conn) {
         let mut shard = self.shard(conn.id());
-        shard.insert(conn.id(), conn.clone());
+        shard.conns.insert(conn.id(), conn.clone());
+        shard.stats.add_accepted();
         self.len.fetch_add(1, Ordering::AcqRel);
         self.accepted.fetch_add(1, Ordering::AcqRel);
         drop(shard);
@@ -81,8 +92,9 @@ impl ConnObserver for Registry {
 
     fn removed(&self, conn: &Conn) {
         let mut shard = self.shard(conn.id());
-        let removed = shard.remove(&conn.id());
+        let removed = shard.conns.remove(&conn.id());
         if removed.is_some() {
+            shard.stats.add_closed(conn);
             self.len.fetch_sub(1, Ordering::AcqRel);
         }
         drop(shard);
@@ -115,6 +127,20 @@ impl ConnObserver for Registry {
         let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
         self.last_work.fetch_max(nanoseconds, Ordering::AcqRel);
     }
+
+    fn handshake_began(&self, conn: &Conn) {
+        self.shard(conn.id()).stats.handshakes.under_way += 1;
+    }
+
+    fn handshake_ended(&self, conn: &Conn, completed: bool) {
+        let handshakes = &mut self.shard(conn.id()).stats.handshakes;
+        handshakes.under_way -= 1;
+        if completed {
+            handshakes.completed += 1;
+        } else {
+            handshakes.failed += 1;
+        }
+    }
 }
 
 impl Looked for Registry {
@@ -124,7 +150,7 @@ impl Looked for Registry {
 
     fn for_each(&self, f: &mut dyn FnMut(&Conn)) {
         for index in 0..SHARDS {
-            self.lock(index).values().for_each(&mut *f);
+            self.lock(index).conns.values().for_each(&mut *f);
         }
     }
 }
@@ -182,6 +208,18 @@ impl Registry {
 
     pub(super) fn shard(&self, id: ConnId) -> MutexGuard<'_, Shard> {
         self.lock(id.get() as usize % SHARDS)
+    }
+
+    pub(super) fn lock_all(&self) -> [MutexGuard<'_, Shard>; SHARDS] {
+        // Always in this order, and nobody else locks more than one.
+        std::array::from_fn(|index| self.lock(index))
+    }
+
+    /// Counts an accept error.
+    #[cfg(any(feature = "serve", feature = "axum"))]
+    pub(super) fn accept_failed(&self, count: impl FnOnce(&mut AcceptErrorCounts)) {
+        // They are of no connection, and so of any part.
+        count(&mut self.lock(0).stats.accept_errors);
     }
 
     pub(super) fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {

@@ -88,7 +88,13 @@ pub(crate) async fn accept<L: Accept>(
             Ok(accepted) => return Ok(accepted),
             Err(error) => error,
         };
-        match AcceptError::of(&error) {
+        let kind = AcceptError::of(&error);
+        connections.accept_failed(|errors| match kind {
+            AcceptError::Transient => errors.lost += 1,
+            AcceptError::Exhausted => errors.exhausted += 1,
+            AcceptError::Fatal => errors.fatal += 1,
+        });
+        match kind {
             // A listener may have some of these at once; others have their turn.
             AcceptError::Transient if transient < MOST_TRANSIENT => {
                 transient += 1;

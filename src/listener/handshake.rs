@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::conn::{Settings, Side};
+use crate::conn::{HandshakeRun, Settings, Side};
 use crate::hook::Hook;
 use crate::io::ConnIo;
 use crate::io::Timer;
@@ -107,6 +107,7 @@ impl<T> Handshake<T> {
         // The order matters: when this future is dropped in the middle, the
         // handshake, and the socket with it, goes before the sensor does.
         let Self { stream, mut sensor } = self;
+        let run = HandshakeRun::begin(sensor.conn());
         let stream = {
             let mut handshake = pin!(handshake(stream));
             let mut grace = None;
@@ -126,6 +127,7 @@ impl<T> Handshake<T> {
             .await?
         };
         sensor.conn().set_ready();
+        run.complete();
         sensor.record(Fact::HandshakeDone);
         Ok(ConnIo::with_sensor(stream, sensor))
     }

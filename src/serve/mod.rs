@@ -108,6 +108,7 @@ where
         http,
         transport: NoTls::new(),
         sockets: SocketOptions::default(),
+        connection_spans: false,
         kind: PhantomData,
     }
 }
@@ -120,6 +121,8 @@ pub struct Serve<L, M, K, T = NoTls> {
     http: Builder<TokioExecutor>,
     transport: T,
     sockets: SocketOptions,
+    #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
+    connection_spans: bool,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -171,8 +174,9 @@ impl<L, M, K, T> Serve<L, M, K, T> {
         T: Transport<L::Io>,
         F: Fn(&Conn, &T::Io) + Send + Sync + 'static,
     {
-        let Self { listener, make, http, transport, sockets, kind } = self;
-        Serve { listener, make, http, transport: Inspect::new(transport, inspect), sockets, kind }
+        let Self { listener, make, http, transport, sockets, connection_spans, kind } = self;
+        let transport = Inspect::new(transport, inspect);
+        Serve { listener, make, http, transport, sockets, connection_spans, kind }
     }
 
     /// Whether what is written goes out at once, in a small packet if need be
@@ -188,6 +192,22 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     /// seconds unless it is set, as in Go; never, with `None`.
     pub fn tcp_keepalive(mut self, interval: Option<Duration>) -> Self {
         self.sockets.keepalive = interval;
+        self
+    }
+
+    /// Whether each connection has a span of its own, in which its task runs;
+    /// off unless it is turned on.
+    ///
+    /// The span is a root with the target `hyper_connstate::connection` and the
+    /// fields `hyper.connection.id`, `network.peer.address` and
+    /// `network.peer.port`, and so all that hyper and h2 say of the connection
+    /// has them. It ends when the stream is gone. [`Conn::span`] gives it to
+    /// those who link requests to it. (HTTP/1 handlers run in it; those of
+    /// HTTP/2 have tasks of their own.)
+    #[cfg(feature = "tracing")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+    pub fn connection_spans(mut self, on: bool) -> Self {
+        self.connection_spans = on;
         self
     }
 
@@ -237,8 +257,9 @@ impl<L, M, K> Serve<L, M, K> {
     /// # }
     /// ```
     pub fn tls(self, acceptor: tokio_rustls::TlsAcceptor) -> Serve<L, M, K, Tls> {
-        let Self { listener, make, http, transport: _, sockets, kind } = self;
-        Serve { listener, make, http, transport: Tls::new(acceptor), sockets, kind }
+        let Self { listener, make, http, transport: _, sockets, connection_spans, kind } = self;
+        let transport = Tls::new(acceptor);
+        Serve { listener, make, http, transport, sockets, connection_spans, kind }
     }
 }
 
@@ -282,6 +303,13 @@ where
             let registered = self.listener.register(stream, remote_addr.into(), place);
             let Some(handshake) = registered else { continue };
             let make = self.make.for_conn(handshake.conn());
+            #[cfg(feature = "tracing")]
+            if self.connection_spans {
+                let span = handshake.conn().open_span();
+                let task = server.clone().run(handshake, make);
+                tokio::spawn(tracing::Instrument::instrument(task, span));
+                continue;
+            }
             tokio::spawn(server.clone().run(handshake, make));
         }
     }

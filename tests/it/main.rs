@@ -25,6 +25,7 @@ mod http2_clients;
 mod http2_frames;
 mod layers;
 mod listeners;
+mod observe;
 mod oracles;
 mod panics;
 mod policies;

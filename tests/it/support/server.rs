@@ -117,11 +117,22 @@ impl Server {
         hook: impl Hook,
         configure: impl FnOnce(Builder) -> Builder + Send + 'static,
     ) -> Self {
+        Self::start_observed(kind, recorder, |_, _| hook, configure).await
+    }
+
+    /// The hook knows the registry, and where the server listens.
+    pub async fn start_observed<H: Hook>(
+        kind: Kind,
+        recorder: Recorder,
+        hook: impl FnOnce(&Connections, SocketAddr) -> H,
+        configure: impl FnOnce(Builder) -> Builder + Send + 'static,
+    ) -> Self {
         start_watchdog();
         let listener = listen();
         let addr = listener.local_addr().unwrap();
-        let listener = instrument_listener(listener, hook);
-        let connections = listener.connections();
+        let connections = Connections::new();
+        let hook = hook(&connections, addr);
+        let listener = instrument_listener(listener, hook).with_connections(connections.clone());
         match kind {
             #[cfg(feature = "serve")]
             Kind::Serve => tokio::spawn(async move {

@@ -1,0 +1,34 @@
+//! A registry that others hold without keeping it.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use super::Connections;
+use super::registry::Registry;
+
+/// A handle to a registry that does not keep it: [`Connections::downgrade`].
+///
+/// For callbacks that are never let go of, as those of metrics exporters are.
+#[derive(Clone, Default)]
+pub struct WeakConnections(Weak<Registry>);
+
+impl WeakConnections {
+    /// The registry, if anything still keeps it: a [`Connections`], the
+    /// listener, or one of the connections.
+    pub fn upgrade(&self) -> Option<Connections> {
+        self.0.upgrade().map(Connections)
+    }
+}
+
+impl fmt::Debug for WeakConnections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(WeakConnections)")
+    }
+}
+
+impl Connections {
+    /// A handle that does not keep the registry.
+    pub fn downgrade(&self) -> WeakConnections {
+        WeakConnections(Arc::downgrade(&self.0))
+    }
+}
