@@ -196,6 +196,7 @@
 //! | `tls` | TLS for `serve`, with tokio-rustls 0.26 |
 //! | `axum` | the integration with axum 0.8 |
 //! | `serde` | `Serialize` for snapshots, counts and what is in them |
+//! | `status` | [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html), a page that shows what every connection is doing, live |
 //! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
 //!
 //! [hyper]: https://docs.rs/hyper/1
@@ -226,6 +227,8 @@ mod serialize;
 #[cfg(feature = "serve")]
 mod serve;
 mod state;
+#[cfg(feature = "status")]
+mod status;
 mod sync;
 mod tracker;
 
@@ -258,6 +261,9 @@ pub use serve::{
     Inspect, MakeConnService, NoTls, Serve, ServeWithShutdown, Transport, kind, serve,
 };
 pub use state::{ConnState, Protocol};
+#[cfg(feature = "status")]
+#[cfg_attr(docsrs, doc(cfg(feature = "status")))]
+pub use status::{StatusBody, StatusFuture, StatusPage};
 
 /// The README's examples.
 #[cfg(all(doctest, feature = "axum", feature = "serve"))]

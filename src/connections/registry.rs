@@ -36,6 +36,9 @@ pub(crate) struct Registry {
     /// from `created_at`.
     last_work: AtomicU64,
     pub(super) gone: Notify,
+    /// Those that are gone, for the status page.
+    #[cfg(feature = "status")]
+    pub(super) closed: super::closed::Closed,
 }
 
 impl Default for Registry {
@@ -50,6 +53,8 @@ impl Default for Registry {
             created_at: now(),
             last_work: AtomicU64::new(0),
             gone: Notify::new(),
+            #[cfg(feature = "status")]
+            closed: Default::default(),
         }
     }
 }
@@ -73,6 +78,8 @@ impl ConnObserver for Registry {
         let removed = shard.remove(&conn.id());
         if removed.is_some() {
             self.len.fetch_sub(1, Ordering::AcqRel);
+            #[cfg(feature = "status")]
+            self.closed.note(conn);
         }
         drop(shard);
         drop(removed);
