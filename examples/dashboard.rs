@@ -34,7 +34,7 @@ use hyper_connstate::axum::ConnStateServiceExt;
 use hyper_connstate::{Conn, StatusPage, instrument_listener};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 
 #[tokio::main]
@@ -112,13 +112,28 @@ async fn load(addr: SocketAddr) {
     }
 }
 
+/// From one of several addresses, where the system has more than one for
+/// itself.
+async fn connect(to: SocketAddr) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().ok()?;
+    let from = [127, 0, 0, fastrand::u8(1..12).min(fastrand::u8(1..12))];
+    let _ = socket.bind((from, 0).into());
+    match socket.connect(to).await {
+        Ok(stream) => Some(stream),
+        Err(_) => TcpStream::connect(to).await.ok(),
+    }
+}
+
 /// HTTP/1, a request now and then.
 async fn keeps(addr: SocketAddr) -> Option<()> {
-    let mut stream = TcpStream::connect(addr).await.ok()?;
+    let mut stream = connect(addr).await?;
     let mut answer = [0; 4096];
     for _ in 0..fastrand::u32(1..20) {
         let body = "x".repeat(fastrand::usize(0..3000));
-        let head = format!("POST /upload HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST /upload HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         let request = if fastrand::bool() { head + &body } else { get_request("GET /") };
         stream.write_all(request.as_bytes()).await.ok()?;
         stream.read(&mut answer).await.ok()?;
@@ -134,21 +149,21 @@ async fn keeps(addr: SocketAddr) -> Option<()> {
 
 /// One request, and away after so many seconds.
 async fn asks(addr: SocketAddr, request: &str, patience: u64) -> Option<()> {
-    let mut stream = TcpStream::connect(addr).await.ok()?;
+    let mut stream = connect(addr).await?;
     stream.write_all(get_request(request).as_bytes()).await.ok()?;
     sleep(Duration::from_secs(patience) + Duration::from_millis(20)).await;
     Some(())
 }
 
 async fn says_nothing(addr: SocketAddr) -> Option<()> {
-    let _stream = TcpStream::connect(addr).await.ok()?;
+    let _stream = connect(addr).await?;
     sleep(Duration::from_secs(fastrand::u64(5..40))).await;
     Some(())
 }
 
 /// HTTP/2, several requests at once.
 async fn multiplexes(addr: SocketAddr) -> Option<()> {
-    let stream = TokioIo::new(TcpStream::connect(addr).await.ok()?);
+    let stream = TokioIo::new(connect(addr).await?);
     let executor = TokioExecutor::new();
     let (sender, connection) =
         hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(executor, stream).await.ok()?;

@@ -124,7 +124,8 @@ impl Connections {
             let part = lock(part);
             closings.last.extend(part.last.iter().cloned());
             closings.requests += part.requests;
-            closings.complete_since = closings.complete_since.max(part.forgotten.unwrap_or(watched.since));
+            closings.complete_since =
+                closings.complete_since.max(part.forgotten.unwrap_or(watched.since));
             for (reason, count) in &part.reasons {
                 match closings.reasons.iter_mut().find(|(known, _)| known == reason) {
                     Some((_, sum)) => *sum += count,
@@ -132,7 +133,9 @@ impl Connections {
                 }
             }
         }
-        closings.last.sort_unstable_by_key(|closed| std::cmp::Reverse((closed.closed_at, closed.id)));
+        closings
+            .last
+            .sort_unstable_by_key(|closed| std::cmp::Reverse((closed.closed_at, closed.id)));
         if let Some(forgotten) = closings.last.get(KEPT) {
             closings.complete_since = closings.complete_since.max(forgotten.closed_at);
         }

@@ -125,7 +125,9 @@ fn bytes_of<D: Buf, E>(
 impl Action {
     fn parse(json: &[u8]) -> Result<Self, Refusal> {
         let Ok(Value::Object(fields)) = serde_json::from_slice(json) else {
-            return Err(bad("an action is a JSON object such as {\"action\": \"close\", \"id\": 17}"));
+            return Err(bad(
+                "an action is a JSON object such as {\"action\": \"close\", \"id\": 17}",
+            ));
         };
         let known = ["action", "id", "timeout_seconds"];
         if fields.keys().any(|name| !known.contains(&name.as_str())) {
@@ -165,7 +167,8 @@ impl Action {
 
     fn run(self, connections: &Connections) -> Result<Done, Refusal> {
         let find = |id: ConnId| {
-            let gone = || Refusal::new(StatusCode::NOT_FOUND, format!("no connection {id} is open"));
+            let gone =
+                || Refusal::new(StatusCode::NOT_FOUND, format!("no connection {id} is open"));
             connections.get(id).ok_or_else(gone)
         };
         let one = |action, conn: Conn, does: fn(&Conn)| {

@@ -30,7 +30,9 @@ impl Cidr {
     /// IPv4 addresses that a socket for IPv6 has seen are IPv4 addresses.
     pub(super) fn contains(self, address: IpAddr) -> bool {
         let (this, other) = match (self.address, address.to_canonical(), address) {
-            (IpAddr::V4(this), IpAddr::V4(other), _) => (left(this.to_bits()), left(other.to_bits())),
+            (IpAddr::V4(this), IpAddr::V4(other), _) => {
+                (left(this.to_bits()), left(other.to_bits()))
+            }
             (IpAddr::V6(this), IpAddr::V6(other), _) => (this.to_bits(), other.to_bits()),
             // Written as IPv6: `::ffff:10.0.0.0/104`.
             (IpAddr::V6(this), _, IpAddr::V6(other)) => (this.to_bits(), other.to_bits()),
@@ -72,8 +74,20 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_none() {
-        for text in ["", "/", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0.0/+8", "10.0/8", "x/8",
-            "10.0.0.0/", "10.0.0.0/8/8", "10.0.0.0/999999999999999999999", "fe80::1%eth0"] {
+        for text in [
+            "",
+            "/",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "10.0/8",
+            "x/8",
+            "10.0.0.0/",
+            "10.0.0.0/8/8",
+            "10.0.0.0/999999999999999999999",
+            "fe80::1%eth0",
+        ] {
             assert_eq!(Cidr::parse(text), None, "{text}");
         }
     }

@@ -10,8 +10,8 @@ use super::history::{History, Point};
 use super::rows::{Page, Row};
 use super::summary::{BOUNDS, Counts, Histogram, STATES, Summary};
 use super::text::reason_code;
-use crate::connections::closed::ClosedConn;
 use crate::conn::now;
+use crate::connections::closed::ClosedConn;
 use crate::{CloseReason, ConnId, Protocol};
 
 /// What one answer has.

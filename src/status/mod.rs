@@ -335,11 +335,7 @@ impl Settings {
         }
     }
 
-    async fn show(
-        &self,
-        parts: &Parts,
-        visitor: Visitor,
-    ) -> Result<Response<StatusBody>, Refusal> {
+    async fn show(&self, parts: &Parts, visitor: Visitor) -> Result<Response<StatusBody>, Refusal> {
         let query = Query::parse(&parts.uri, &parts.headers)?;
         let format = query.format;
         if let Some(file) = html::file(format) {

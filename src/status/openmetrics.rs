@@ -47,13 +47,7 @@ impl fmt::Display for OpenMetrics<'_> {
     }
 }
 
-fn head(
-    name: &str,
-    kind: &str,
-    unit: &str,
-    help: &str,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
+fn head(name: &str, kind: &str, unit: &str, help: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "# TYPE {name} {kind}")?;
     if !unit.is_empty() {
         writeln!(f, "# UNIT {name} {unit}")?;

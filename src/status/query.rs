@@ -153,7 +153,8 @@ impl Query {
                     .ok_or_else(|| wrong(name, value, "the id of the last row that you have"))?;
                 self.after = Some(ConnId::from(id));
             }
-            "state" | "protocol" | "peer" | "min_age" | "idle_for" | "sort" | "limit" | "after" => {}
+            "state" | "protocol" | "peer" | "min_age" | "idle_for" | "sort" | "limit" | "after" => {
+            }
             _ => {
                 return Err(bad(format!(
                     "there is no parameter `{}`; there are format, show, state, protocol, peer, \
@@ -264,7 +265,8 @@ fn duration(name: &str, text: &str) -> Result<Duration, Refusal> {
         "d" => Some(86_400_000),
         _ => None,
     };
-    let duration = number(count).zip(milliseconds).and_then(|(count, unit)| count.checked_mul(unit));
+    let duration =
+        number(count).zip(milliseconds).and_then(|(count, unit)| count.checked_mul(unit));
     duration
         .map(Duration::from_millis)
         .ok_or_else(|| wrong(name, text, "a time such as 90, 500ms, 30s, 5m, 2h or 1d"))

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
+use super::Column;
 use super::query::{Filter, Query, Sort, SortBy};
 use super::reply::Refusal;
-use super::Column;
 use crate::conn::now;
 use crate::{Address, Conn, ConnId, ConnState, Connections, Protocol};
 
@@ -152,13 +152,11 @@ impl<'a> Seen<'a> {
             && (protocols.is_empty() || protocols.contains(&self.protocol))
             && peer.is_none_or(|peer| self.peer.ip().is_some_and(|ip| peer.contains(ip)))
             && min_age.is_none_or(|min_age| self.age >= min_age)
-            && idle_for
-                .is_none_or(|time| self.state == ConnState::Idle && self.state_for >= time)
+            && idle_for.is_none_or(|time| self.state == ConnState::Idle && self.state_for >= time)
     }
 
     fn place(&self, sort: Sort) -> Place {
-        let nanoseconds =
-            |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let key = match sort.by {
             SortBy::Id => Key::Number(self.id.get()),
             SortBy::Peer => match self.peer {

@@ -198,8 +198,10 @@ impl<T: Clone + Eq + Hash + ToString> Tally<T> {
         if all.len() > most {
             all.select_nth_unstable_by_key(most - 1, |(_, count)| std::cmp::Reverse(*count));
             let least = all[most - 1].1;
-            let (more, mut ties): (Vec<_>, Vec<_>) =
-                all.into_iter().filter(|(_, count)| *count >= least).partition(|(_, count)| *count > least);
+            let (more, mut ties): (Vec<_>, Vec<_>) = all
+                .into_iter()
+                .filter(|(_, count)| *count >= least)
+                .partition(|(_, count)| *count > least);
             // Any of very many will do.
             ties.truncate(1000);
             ties.sort_by_cached_key(|(key, _)| key.to_string());

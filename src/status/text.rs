@@ -110,7 +110,8 @@ fn last_closed(closed: &[ClosedConn], f: &mut fmt::Formatter<'_>) -> fmt::Result
     if closed.is_empty() {
         return Ok(());
     }
-    let mut table = Table::new(&["closed", "peer", "was", "ago", "lasted", "protocol", "requests", "why"]);
+    let mut table =
+        Table::new(&["closed", "peer", "was", "ago", "lasted", "protocol", "requests", "why"]);
     for conn in closed {
         table.row([
             conn.id.to_string(),

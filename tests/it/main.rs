@@ -29,5 +29,7 @@ mod oracles;
 mod panics;
 mod serve;
 mod settings;
+#[cfg(feature = "status")]
+mod status;
 mod tls;
 mod upgrades;
