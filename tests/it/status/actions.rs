@@ -159,7 +159,7 @@ async fn bodies_of_any_kind_get_clean_answers() {
     // One in chunks, one that never comes, one that breaks off.
     let mut stream = site.connect().await;
     let head = format!("POST {PATH} HTTP/1.1\r\n{GOOD}transfer-encoding: chunked\r\n\r\n");
-    let chunks = "a\r\n{\"action\":\r\ne\r\n \"close_idle\" }\r\n0\r\n\r\n";
+    let chunks = "a\r\n{\"action\":\r\nf\r\n \"close_idle\" }\r\n0\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(chunks.as_bytes()).await.unwrap();
     assert_eq!(read_reply(&mut stream, true).await.status, 200);

@@ -43,13 +43,13 @@ impl<T: AsyncRead + tokio::io::AsyncWrite + Unpin> Viewer<T> {
                 let start = event.find("retry: ").unwrap();
                 return Some(event[start..].to_owned());
             }
+            if self.buffer.ends_with("\r\n0\r\n\r\n") {
+                return None;
+            }
             let mut bytes = [0; 4096];
             match self.stream.read(&mut bytes).await {
                 Ok(0) | Err(_) => return None,
                 Ok(read) => self.buffer += std::str::from_utf8(&bytes[..read]).unwrap(),
-            }
-            if self.buffer.ends_with("\r\n0\r\n\r\n") && !self.buffer.contains("\n\n") {
-                return None;
             }
         }
     }

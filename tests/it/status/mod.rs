@@ -2,6 +2,8 @@
 
 mod actions;
 mod browser;
+mod crowd;
+mod devtools;
 mod events;
 mod formats;
 mod guards;

@@ -41,7 +41,7 @@ async fn clients_of_a_unix_socket_are_on_this_machine() {
     start_watchdog();
     let folder = std::env::temp_dir().join(format!("connstate-status-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("<i>status</i>.sock");
+    let path = folder.join("<b onclick=x>.sock");
     let _ = std::fs::remove_file(&path);
     let mut listener = instrument_listener(UnixListener::bind(&path).unwrap(), ());
     let page = StatusPage::new(&listener.connections());
@@ -55,7 +55,7 @@ async fn clients_of_a_unix_socket_are_on_this_machine() {
     let ask = |host: &str| format!("GET {PATH}?format=json HTTP/1.1\r\nhost: {host}\r\n\r\n");
     let reply = exchange(&mut client, &ask("localhost")).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    assert!(reply.body.contains("<i>status</i>.sock"));
+    assert!(reply.body.contains("<b onclick=x>.sock"));
     assert!(reply.body.contains("\"peer\":\"@\""));
     assert_eq!(exchange(&mut client, &ask("evil.example")).await.status, 403);
     let _ = std::fs::remove_dir_all(folder);

@@ -135,7 +135,7 @@ fn check_order(rows: &Value, sort: &str) {
             if row["protocol"] == "unknown" {
                 "0".to_owned()
             } else {
-                row["protocol"].to_string()
+                format!("1{}", row["protocol"])
             }
         }
         by => format!("{:020.3}", row[by].as_f64().unwrap()),

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -157,10 +156,6 @@ pub async fn http2(addr: SocketAddr) -> hyper::client::conn::http2::SendRequest<
         hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
     tokio::spawn(connection);
     sender
-}
-
-pub fn bytes_of(text: &str) -> Bytes {
-    Bytes::copy_from_slice(text.as_bytes())
 }
 
 pub fn address(text: &str) -> SocketAddr {
