@@ -4,15 +4,15 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::events::{Events, Seat, Viewer};
-use super::history::{History, Point};
+use super::history::{History, Point, SECONDS};
 use super::reply::Refusal;
 use super::summary::Summary;
 use super::{json, off_thread};
@@ -26,6 +26,10 @@ pub(super) const MOST_VIEWERS: usize = 8;
 const MOST_MISSED: u64 = 30;
 
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// To look takes no more than a tenth of one core, however many connections
+/// there are: where it takes long it is done less often.
+const SHARE: u32 = 10;
 
 /// What all viewers are sent.
 #[derive(Clone, Debug)]
@@ -135,7 +139,7 @@ impl Running {
     async fn run(mut self) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = None;
+        let mut before: Option<(u64, u64, tokio::time::Instant)> = None;
         loop {
             ticks.tick().await;
             self.ended = self.sampler.end_if_nobody_looks();
@@ -143,11 +147,14 @@ impl Running {
                 return;
             }
             let connections = self.sampler.connections.clone();
-            let Some(summary) = off_thread(move || Summary::of(&connections)).await else {
-                return;
-            };
-            let totals = (summary.accepted, summary.closed());
-            self.sampler.publish(summary, before.replace(totals));
+            let looked = off_thread(move || {
+                let start = Instant::now();
+                (Summary::of(&connections), start.elapsed())
+            });
+            let Some((summary, cost)) = looked.await else { return };
+            let seen = (summary.accepted, summary.closed(), tokio::time::Instant::now());
+            self.sampler.publish(summary, before.replace(seen));
+            sleep((cost * SHARE).saturating_sub(PERIOD)).await;
         }
     }
 }
@@ -167,15 +174,20 @@ impl Drop for Running {
 
 impl Sampler {
     /// Sends a summary to all, with the past as it was seen. `before` are the
-    /// numbers of accepted and closed connections the last time.
-    fn publish(&self, mut summary: Summary, before: Option<(u64, u64)>) {
+    /// numbers of accepted and closed connections the last time, and when that
+    /// was.
+    fn publish(&self, mut summary: Summary, before: Option<(u64, u64, tokio::time::Instant)>) {
         let mut state = self.state();
-        if let (Some(mut history), Some((accepted, closed))) = (state.history.take(), before) {
-            history.push(Point {
-                open: summary.counts.total() as u64,
-                accepted: summary.accepted.saturating_sub(accepted),
-                closed: summary.closed().saturating_sub(closed),
-            });
+        if let (Some(mut history), Some((accepted, closed, at))) = (state.history.take(), before) {
+            // Several, if this one is late: each has its part of what came.
+            let seconds = (at.elapsed().as_secs_f64().round() as u64).clamp(1, SECONDS as u64);
+            for _ in 0..seconds {
+                history.push(Point {
+                    open: summary.counts.total() as u64,
+                    accepted: summary.accepted.saturating_sub(accepted).div_ceil(seconds),
+                    closed: summary.closed().saturating_sub(closed).div_ceil(seconds),
+                });
+            }
             summary.history = history;
         }
         state.history = Some(summary.history.clone());

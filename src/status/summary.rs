@@ -85,13 +85,16 @@ impl Summary {
             history: History::default(),
         };
         let mut listeners = Tally::default();
-        let mut peers = Tally::default();
+        // Counted later: others wait for the lock under which this runs.
+        let mut seen = Vec::with_capacity(connections.len());
         let mut came = [0; SECONDS];
         connections.for_each(|conn| {
             summary.add(conn, now, &mut came);
             listeners.add(conn.local_addr());
-            peers.add(&Peer::of(conn.remote_addr()));
+            seen.push(Peer::of(conn.remote_addr()));
         });
+        let mut peers = Tally::default();
+        seen.iter().for_each(|peer| peers.add(peer));
         summary.distinct_peers = peers.0.len();
         summary.listeners = listeners.most(MOST_NAMED);
         summary.peers = peers.most(MOST_NAMED);

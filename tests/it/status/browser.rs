@@ -40,7 +40,7 @@ async fn chromium() {
     shows_what_is_there(&mut browser, &site, crowd.len()).await;
     filters(&mut browser).await;
     sorts(&mut browser).await;
-    pages(&mut browser).await;
+    pages(&mut browser, &site).await;
     #[cfg(unix)]
     escapes(&mut browser, &site).await;
     closes(&mut browser, &site).await;
@@ -136,13 +136,16 @@ async fn sorts(browser: &mut Browser) {
     browser.until("document.querySelectorAll('th[aria-sort]').length === 1").await;
 }
 
-async fn pages(browser: &mut Browser) {
+async fn pages(browser: &mut Browser, site: &Site) {
+    let oldest = site.connections.iter().map(|conn| conn.id()).min().unwrap();
     let ids =
         "[...document.querySelectorAll('#rows tbody tr')].map((row) => row.dataset.key).join()";
     click(browser, "th[data-sort=id] button").await;
     browser.until("document.querySelector('th[data-sort=id]').ariaSort === 'ascending'").await;
     browser.until("document.querySelector('#range').textContent.startsWith('1–25 of ')").await;
-    browser.until("Number(document.querySelector('#rows tbody tr').dataset.key) < 40").await;
+    browser
+        .until(&format!("document.querySelector('#rows tbody tr').dataset.key === '{oldest}'"))
+        .await;
     let first = browser.eval(ids).await;
     click(browser, "#next").await;
     browser.until("document.querySelector('#range').textContent.startsWith('26–50 of ')").await;

@@ -36,7 +36,13 @@ pub async fn gather(site: &Site) -> Crowd {
             let (conn, client) = crowd.swap_remove(random.usize(0..crowd.len()));
             match random.u8(0..20) {
                 0 => conn.close(),
-                1..4 => conn.drain(),
+                1..4 => {
+                    conn.drain();
+                    tokio::spawn(async move {
+                        conn.closed().await;
+                        drop(client);
+                    });
+                }
                 _ => drop(client),
             }
         }

@@ -112,7 +112,7 @@ impl Browser {
             format!("(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()");
         while self.eval(&safe).await != true {
             if start.elapsed() > Duration::from_secs(60) {
-                let text = self.eval("document.body.innerText").await;
+                let text = self.eval("document.body.innerText.slice(0, 2000)").await;
                 panic!(
                     "never true: {expression}\n{}\n{:?}",
                     text.as_str().unwrap_or(""),
