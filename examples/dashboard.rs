@@ -136,7 +136,9 @@ async fn keeps(addr: SocketAddr) -> Option<()> {
         );
         let request = if fastrand::bool() { head + &body } else { get_request("GET /") };
         stream.write_all(request.as_bytes()).await.ok()?;
-        stream.read(&mut answer).await.ok()?;
+        if stream.read(&mut answer).await.ok()? == 0 {
+            return None;
+        }
         sleep(Duration::from_millis(fastrand::u64(200..9000))).await;
     }
     // Some are rude: bytes unread make a reset.

@@ -143,6 +143,8 @@
 //!   in one line under `axum::serve` ([`Drain::run`]).
 //! - [`Conn::insert`] and [`Conn::get`] keep values of your own with a
 //!   connection.
+//! - [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html)
+//!   (feature `status`) shows all of it live, to a browser, curl and programs.
 //!
 //! # What it can't see, and why
 //!

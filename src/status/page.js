@@ -61,7 +61,12 @@ function showSummary(summary) {
   const states = summary.states;
   setText($("open"), number(summary.open));
   setText($("open-sub"), `${number(states.active)} active, ${number(states.idle)} idle`);
-  const rate = (points) => (points.length ? number(points[points.length - 1]) : "–");
+  // One second alone is mostly chance.
+  const rate = (points) => {
+    const last = points.slice(-10);
+    const mean = last.reduce((sum, point) => sum + point, 0) / (last.length || 1);
+    return mean && mean < 10 ? mean.toFixed(1) : number(Math.round(mean));
+  };
   setText($("accepted-rate"), rate(summary.history.accepted));
   setText($("accepted-sub"), `${number(summary.accepted)} in all`);
   setText($("closed-rate"), rate(summary.history.closed));

@@ -251,7 +251,7 @@ async fn pictures(browser: &mut Browser, folder: &Path) {
     for (name, width, height, scheme) in [
         ("status.png", 1360, 900, "dark"),
         ("status-light.png", 1360, 900, "light"),
-        ("status-phone.png", 390, 1400, "dark"),
+        ("status-phone.png", 390, 3200, "dark"),
         ("status-phone-light.png", 390, 844, "light"),
     ] {
         browser.look(width, height, scheme).await;
