@@ -198,7 +198,7 @@
 //! | `tls` | TLS for `serve`, with tokio-rustls 0.26 |
 //! | `axum` | the integration with axum 0.8 |
 //! | `serde` | `Serialize` for snapshots, counts and what is in them |
-//! | `status` | [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html), a page that shows what every connection is doing, live |
+//! | `status` | [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html), a page that shows what every connection is doing, live; it turns `serde` on |
 //! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, and for hooks that panic |
 //!
 //! [hyper]: https://docs.rs/hyper/1
