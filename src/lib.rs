@@ -147,6 +147,8 @@
 //!   and the features `metrics` and `opentelemetry` export these.
 //! - [`Conn::insert`] and [`Conn::get`] keep values of your own with a
 //!   connection.
+//! - [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html)
+//!   (feature `status`) shows all of it live, to a browser, curl and programs.
 //!
 //! # What it can't see, and why
 //!
@@ -202,6 +204,7 @@
 //! | `serde` | `Serialize` for snapshots, statistics and what is in them |
 //! | `metrics` | [`metrics`](https://docs.rs/hyper-connstate/latest/hyper_connstate/metrics/): gauges, counters and histograms by the facade `metrics` 0.24, for Prometheus and others |
 //! | `opentelemetry` | [`opentelemetry`](https://docs.rs/hyper-connstate/latest/hyper_connstate/opentelemetry/): the same by the API of `opentelemetry` 0.33 |
+//! | `status` | [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html), a page that shows what every connection is doing, live; it turns `serde` on |
 //! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, for hooks that panic, and one at the end of each connection: see [tracing](#tracing) |
 //!
 //! # Tracing
@@ -252,6 +255,8 @@ mod serialize;
 #[cfg(feature = "serve")]
 mod serve;
 mod state;
+#[cfg(feature = "status")]
+mod status;
 mod sync;
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
 mod telemetry;
@@ -293,6 +298,9 @@ pub use serve::{
     Inspect, MakeConnService, NoTls, Serve, ServeWithShutdown, Transport, kind, serve,
 };
 pub use state::{ConnState, Protocol};
+#[cfg(feature = "status")]
+#[cfg_attr(docsrs, doc(cfg(feature = "status")))]
+pub use status::{StatusBody, StatusFuture, StatusPage};
 
 /// The README's examples.
 #[cfg(all(doctest, feature = "axum", feature = "serve"))]

@@ -301,6 +301,14 @@ impl Conn {
     pub fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
     }
+
+    /// How many bytes of HTTP the client has sent; `None` of one that was
+    /// hijacked, whose bytes are nobody's to count.
+    #[cfg(feature = "status")]
+    pub(crate) fn bytes_received(&self) -> Option<u64> {
+        let read = BytesRead::from_u64(self.0.bytes_read.load(Ordering::Relaxed));
+        (self.state() != ConnState::Hijacked).then_some(read.get())
+    }
 }
 
 impl PartialEq for Conn {

@@ -1,5 +1,7 @@
 //! The connections that are there.
 
+#[cfg(feature = "status")]
+pub(crate) mod closed;
 pub(crate) mod drain;
 
 mod idle;
@@ -211,7 +213,7 @@ impl Connections {
     }
 
     /// `f` runs under a lock: it must not call user code.
-    fn for_each(&self, mut f: impl FnMut(&Conn)) {
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Conn)) {
         Looked::for_each(&*self.0, &mut f);
     }
 }

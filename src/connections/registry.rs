@@ -50,6 +50,9 @@ pub(crate) struct Registry {
     pub(super) enforcer: Enforcer,
     /// Itself, for the task that looks after its connections.
     this: Weak<Self>,
+    /// Those that are gone, for the status page.
+    #[cfg(feature = "status")]
+    pub(super) closed: super::closed::Closed,
 }
 
 impl Registry {
@@ -66,6 +69,8 @@ impl Registry {
             gone: Notify::new(),
             enforcer: Enforcer::default(),
             this: this.clone(),
+            #[cfg(feature = "status")]
+            closed: Default::default(),
         })
     }
 }
@@ -96,6 +101,8 @@ impl ConnObserver for Registry {
         if removed.is_some() {
             shard.stats.add_closed(conn);
             self.len.fetch_sub(1, Ordering::AcqRel);
+            #[cfg(feature = "status")]
+            self.closed.note(conn);
         }
         drop(shard);
         drop(removed);

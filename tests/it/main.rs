@@ -32,5 +32,7 @@ mod policies;
 mod serve;
 mod services;
 mod settings;
+#[cfg(feature = "status")]
+mod status;
 mod tls;
 mod upgrades;
