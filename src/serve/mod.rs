@@ -306,13 +306,21 @@ where
             #[cfg(feature = "tracing")]
             if self.connection_spans {
                 let span = handshake.conn().open_span();
-                let task = server.clone().run(handshake, make);
-                tokio::spawn(tracing::Instrument::instrument(task, span));
+                // Boxed, so that the task is compiled once: twice, it would be
+                // inlined less, and those without a span would pay for it.
+                let task = Box::pin(server.clone().run(handshake, make));
+                spawn_in_span(task, span);
                 continue;
             }
             tokio::spawn(server.clone().run(handshake, make));
         }
     }
+}
+
+#[cfg(feature = "tracing")]
+#[cold]
+fn spawn_in_span(task: Pin<Box<dyn Future<Output = ()> + Send>>, span: tracing::Span) {
+    tokio::spawn(tracing::Instrument::instrument(task, span));
 }
 
 impl<L, M, K, T> IntoFuture for Serve<L, M, K, T>
