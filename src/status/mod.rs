@@ -41,7 +41,7 @@ use crate::{Conn, Connections};
 ///
 /// It answers the questions that come up when a server is in trouble: how many
 /// connections there are, what they do, from whom, since when, and why they
-/// end. It is a tower service and a hyper service, and goes where these go.
+/// end. It is a tower service, and goes where these go.
 ///
 /// # In axum
 ///
@@ -70,8 +70,6 @@ use crate::{Conn, Connections};
 /// # use hyper_util::server::conn::auto;
 /// # use tokio::net::TcpStream;
 /// # async fn example(page: StatusPage, io: ConnIo<TcpStream>) {
-/// use hyper::service::Service;
-///
 /// let conn = io.conn().clone();
 /// let page = page.for_conn(&conn);
 /// let service = hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -417,15 +415,14 @@ where
     }
 }
 
-impl<B> hyper::service::Service<Request<B>> for StatusPage
-where
-    B: Body + Send + 'static,
-{
-    type Response = Response<StatusBody>;
-    type Error = Infallible;
-    type Future = StatusFuture;
-
-    fn call(&self, request: Request<B>) -> StatusFuture {
+impl StatusPage {
+    /// Answers a request: for services of your own, as above. (It is no hyper
+    /// service, so that [`serve`](fn@crate::serve) knows which of the two to
+    /// take it for.)
+    pub fn call<B>(&self, request: Request<B>) -> StatusFuture
+    where
+        B: Body + Send + 'static,
+    {
         self.respond(request)
     }
 }
