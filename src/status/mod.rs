@@ -142,12 +142,12 @@ use crate::{Conn, Connections};
 /// # What it costs
 ///
 /// Nothing while nobody looks, but for noting each connection that closes. At
-/// 100,000 connections the numbers take some twenty milliseconds, on a thread
+/// 100,000 connections the numbers take some seventy milliseconds, on a thread
 /// of tokio's for blocking work. While anyone looks they are computed once a
 /// second, for all viewers together, and less often where that would take more
-/// than a tenth of a core. There are eight viewers at most; others get a `503`. A drain ends the event streams, so that they hold up no shutdown.
-/// Requests to the page do not count as use:
-/// [`Conn::discount_request`].
+/// than a tenth of a core. There are eight viewers at most; others get a `503`.
+/// A drain ends the event streams, so that they hold up no shutdown. Requests
+/// to the page do not count as use: [`Conn::discount_request`].
 #[derive(Clone)]
 pub struct StatusPage {
     settings: Arc<Settings>,
