@@ -190,6 +190,7 @@ const fn state_name(state: ConnState) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CloseReason;
 
     #[test]
     fn every_number_is_given_from_the_start() {

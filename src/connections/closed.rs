@@ -1,7 +1,6 @@
 //! The connections that closed last, and why (feature `status`).
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -33,10 +32,6 @@ pub(crate) struct ClosedConn {
 pub(crate) struct Closings {
     /// The last of them, the newest first.
     pub(crate) last: Vec<ClosedConn>,
-    /// How many ended for which reason; I/O errors of all kinds are one.
-    pub(crate) reasons: Vec<(CloseReason, u64)>,
-    /// How many requests they had.
-    pub(crate) requests: u64,
     /// All that closed since then are in `last`.
     pub(crate) complete_since: Instant,
 }
@@ -56,8 +51,6 @@ struct Watched {
 #[derive(Default)]
 struct Part {
     last: VecDeque<ClosedConn>,
-    reasons: Vec<(CloseReason, u64)>,
-    requests: u64,
     /// When the newest of those that were forgotten closed.
     forgotten: Option<Instant>,
 }
@@ -87,15 +80,6 @@ impl Closed {
 
 impl Part {
     fn push(&mut self, closed: ClosedConn) {
-        let reason = match closed.reason {
-            CloseReason::Io(_) => CloseReason::Io(io::ErrorKind::Other),
-            reason => reason,
-        };
-        match self.reasons.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => self.reasons.push((reason, 1)),
-        }
-        self.requests += closed.requests;
         // All of the last may be of one part.
         if self.last.len() == KEPT {
             self.forgotten = self.last.pop_front().map(|closed| closed.closed_at);
@@ -112,26 +96,14 @@ impl Connections {
 
     /// Those that have closed since that was first asked for.
     pub(crate) fn closings(&self) -> Closings {
-        let mut closings = Closings {
-            last: Vec::new(),
-            reasons: Vec::new(),
-            requests: 0,
-            complete_since: self.0.created_at,
-        };
+        let mut closings = Closings { last: Vec::new(), complete_since: self.0.created_at };
         let Some(watched) = self.0.closed.0.get() else { return closings };
         closings.complete_since = watched.since;
         for part in &watched.parts {
             let part = lock(part);
             closings.last.extend(part.last.iter().cloned());
-            closings.requests += part.requests;
             closings.complete_since =
                 closings.complete_since.max(part.forgotten.unwrap_or(watched.since));
-            for (reason, count) in &part.reasons {
-                match closings.reasons.iter_mut().find(|(known, _)| known == reason) {
-                    Some((_, sum)) => *sum += count,
-                    None => closings.reasons.push((*reason, *count)),
-                }
-            }
         }
         closings
             .last
@@ -140,7 +112,6 @@ impl Connections {
             closings.complete_since = closings.complete_since.max(forgotten.closed_at);
         }
         closings.last.truncate(KEPT);
-        closings.reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         closings
     }
 

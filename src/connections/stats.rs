@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+#[cfg(feature = "status")]
+use super::registry::SHARDS;
 use super::{Connections, StateCounts};
 use crate::{CloseReason, Conn, ConnState, Limit, Policy, Protocol};
 
@@ -303,6 +305,16 @@ counts! {
 }
 
 impl Connections {
+    /// What has become of those that are gone, without a look at the others.
+    #[cfg(feature = "status")]
+    pub(crate) fn stats_of_gone(&self) -> ConnStats {
+        let mut stats = ConnStats::default();
+        for index in 0..SHARDS {
+            stats += &self.0.lock(index).stats;
+        }
+        stats
+    }
+
     /// What has become of all connections, in numbers, of one moment.
     ///
     /// It looks at each connection, which takes 1.5 ms for 100,000 of them, and

@@ -9,10 +9,9 @@ use super::Column;
 use super::history::{History, Point};
 use super::rows::{Page, Row};
 use super::summary::{BOUNDS, Counts, Histogram, STATES, Summary};
-use super::text::reason_code;
 use crate::conn::now;
 use crate::connections::closed::ClosedConn;
-use crate::{CloseReason, ConnId, Protocol};
+use crate::{CloseReason, ConnId, Protocol, TlsVersion};
 
 /// What one answer has.
 pub(super) struct Document<'a> {
@@ -111,6 +110,7 @@ as_object!(Row, this => {
     "state_for": seconds(this.state_for),
     "age": seconds(this.age),
     "protocol": this.protocol,
+    "tls": this.tls.map(TlsVersion::as_str),
     "requests": this.requests,
     "bytes_received": this.bytes_received,
     "draining": this.draining,
@@ -199,7 +199,7 @@ struct ReasonAndCount(CloseReason, u64);
 
 as_object!(ReasonAndCount, this => {
     "reason": super::text::reason_words(this.0),
-    "code": reason_code(this.0),
+    "code": this.0.as_str(),
     "count": this.1,
 });
 

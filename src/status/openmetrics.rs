@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use super::summary::{BOUNDS, Histogram, STATES, Summary};
-use super::text::reason_code;
 use crate::Protocol;
 
 pub(super) struct OpenMetrics<'a>(pub(super) &'a Summary);
@@ -30,7 +29,7 @@ impl fmt::Display for OpenMetrics<'_> {
         let closed = "hyper_server_connection_closed";
         head(closed, "counter", "", "Connections that have ended, by reason.", f)?;
         for (reason, count) in &summary.reasons {
-            let labels = labels(&[("hyper_connection_close_reason", &reason_code(*reason))]);
+            let labels = labels(&[("hyper_connection_close_reason", reason.as_str())]);
             writeln!(f, "{closed}_total{labels} {count}")?;
         }
         let age = "hyper_server_connection_age_seconds";

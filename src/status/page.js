@@ -359,7 +359,7 @@ function showRows(answer) {
       { label: "State", badge: row.state, tag: row.draining ? "draining" : "" },
       { label: "For", className: "number", text: time(row.state_for) },
       { label: "Age", className: "number", text: time(row.age) },
-      { label: "Protocol", text: row.protocol },
+      { label: "Protocol", text: row.tls ? `${row.protocol}, TLS ${row.tls}` : row.protocol },
       { label: "Requests", className: "number", text: number(row.requests) },
       { label: "Received", className: "number", text: bytes(row.bytes_received) },
       ...row.more.map((value, index) => ({ label: printable(columns[index]), text: value === null ? "–" : printable(value) })),
@@ -377,7 +377,7 @@ function showRows(answer) {
 
 let shown = { next: null, length: 0 };
 
-const GOOD = /^(closed by the peer|closed by the server|drained)/;
+const GOOD = /^(closed by the peer|closed by the server|drained|idle for too long|reached its maximum)/;
 
 function showClosed(closed) {
   setText($("closed-count"), closed.length === 256 ? "the last 256" : number(closed.length));

@@ -11,7 +11,7 @@ use super::Column;
 use super::query::{Filter, Query, Sort, SortBy};
 use super::reply::Refusal;
 use crate::conn::now;
-use crate::{Address, Conn, ConnId, ConnState, Connections, Protocol};
+use crate::{Address, Conn, ConnId, ConnState, Connections, Protocol, TlsVersion};
 
 /// Some of the connections, of all those that match.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub(super) struct Row {
     pub(super) state_for: Duration,
     pub(super) age: Duration,
     pub(super) protocol: Protocol,
+    pub(super) tls: Option<TlsVersion>,
     pub(super) requests: u64,
     pub(super) bytes_received: Option<u64>,
     pub(super) draining: bool,
@@ -239,6 +240,7 @@ impl Row {
             state_for,
             age,
             protocol,
+            tls: conn.tls_version(),
             requests,
             bytes_received,
             draining: conn.is_draining(),

@@ -69,7 +69,11 @@ impl Summary {
     pub(super) fn of(connections: &Connections) -> Self {
         let now = now();
         let accepted = connections.accepted();
-        let Closings { last, reasons, requests, complete_since } = connections.closings();
+        let Closings { last, complete_since } = connections.closings();
+        let so_far = connections.stats_of_gone();
+        let mut reasons: Vec<_> =
+            so_far.closed.by_reason().filter(|(_, count)| *count > 0).collect();
+        reasons.sort_by_key(|(_, count)| Reverse(*count));
         let mut summary = Self {
             uptime: now.saturating_duration_since(connections.created_at()),
             draining: connections.is_draining(),
@@ -77,7 +81,7 @@ impl Summary {
             by_protocol: [Protocol::Http1, Protocol::Http2, Protocol::Unknown]
                 .map(|protocol| (protocol, Counts::default())),
             accepted,
-            requests,
+            requests: so_far.requests,
             listeners: Vec::new(),
             ages: Histogram::default(),
             idle: Histogram::default(),

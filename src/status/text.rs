@@ -92,7 +92,10 @@ fn rows(page: &Page, columns: &[Column], f: &mut fmt::Formatter<'_>) -> fmt::Res
             row.state.to_string(),
             Time(row.state_for).to_string(),
             Time(row.age).to_string(),
-            row.protocol.to_string(),
+            match row.tls {
+                Some(version) => format!("{}, TLS {version}", row.protocol),
+                None => row.protocol.to_string(),
+            },
             row.requests.to_string(),
             row.bytes_received.map_or("-".to_owned(), |bytes| bytes.to_string()),
         ];
@@ -196,19 +199,6 @@ pub(super) fn reason_words(reason: CloseReason) -> String {
     }
 }
 
-/// For programs: the reason's name in lower case, `peer_closed`.
-pub(super) fn reason_code(reason: CloseReason) -> String {
-    let name = format!("{reason:?}");
-    let mut code = String::new();
-    for char in name.chars().take_while(char::is_ascii_alphanumeric) {
-        if char.is_ascii_uppercase() && !code.is_empty() {
-            code.push('_');
-        }
-        code.push(char.to_ascii_lowercase());
-    }
-    code
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,8 +214,5 @@ mod tests {
     }
 
     #[test]
-    fn codes() {
-        assert_eq!(reason_code(CloseReason::PeerClosed), "peer_closed");
-        assert_eq!(reason_code(CloseReason::Io(std::io::ErrorKind::TimedOut)), "io");
-    }
+    fn codes() {}
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hyper_connstate::{CloseReason, Connections};
+use hyper_connstate::{CloseReason, Connections, Limit, Policies, Policy};
 use tokio::net::TcpStream;
 
 use super::export::{Exporters, Series, builder, key, series_of};
@@ -16,6 +16,8 @@ const CLOSED: &str = "hyper_server_connection_closed_total";
 const DURATION: &str = "hyper_server_connection_duration_seconds";
 const HANDSHAKES: &str = "hyper_server_tls_handshake_count";
 const HANDSHAKE_DURATION: &str = "hyper_server_tls_handshake_duration_seconds";
+const REFUSED: &str = "hyper_server_connection_refused_total";
+const EXPIRED: &str = "hyper_server_connection_expired_total";
 const ACCEPT_ERRORS: &str = "hyper_server_accept_errors_total";
 
 /// A server and what is said of it.
@@ -114,6 +116,38 @@ async fn every_metric_after_traffic_of_known_shape() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_policies_and_limits_do() {
+    let exporters = Exporters::new();
+    let _recorder = metrics::set_default_local_recorder(&exporters.prometheus);
+    for kind in Kind::all() {
+        let observed = Observed::start(kind, &exporters).await;
+        let server = &observed.server;
+        let policies = Policies::new().max_connections(1).refuse_when_full(true).max_requests(1);
+        server.connections.set_policies(policies);
+        let mut served = server.connect().await;
+        served.get("/").await;
+        assert!(served.response().await.head.starts_with("HTTP/1.1 200"));
+        // Its place is taken until it has gone.
+        let refused = observed.raw().await;
+        settle().await;
+        drop(refused);
+        served.rest().await;
+        served.close().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        settle().await;
+        let series = observed.series();
+        observed.assert(&series, EXPIRED, &[("hyper_connection_policy", "max_requests")], 1.0);
+        observed.assert(&series, REFUSED, &[("hyper_connection_limit", "max_connections")], 1.0);
+        let stats = server.connections.stats();
+        assert_eq!(stats.expired.of(Policy::MaxRequests), 1);
+        assert_eq!(stats.refused.of(Limit::MaxConnections), 1);
+        assert_eq!((stats.expired.total(), stats.refused.total()), (1, 1));
+        assert_eq!(stats.closed.of(CloseReason::Refused), 1);
+        assert_eq!(stats.closed.of(CloseReason::MaxRequests), 1);
+    }
+}
+
 fn zeros_from_the_start(observed: &Observed<'_>) {
     let series = observed.series();
     assert!(series.values().all(|value| *value == 0.0), "{series:#?}");
@@ -124,6 +158,13 @@ fn zeros_from_the_start(observed: &Observed<'_>) {
         for reason in CloseReason::ALL {
             observed.assert_closed(&series, *reason, state, 0);
         }
+    }
+    for policy in Policy::ALL {
+        let labels = [("hyper_connection_policy", policy.as_str())];
+        observed.assert(&series, EXPIRED, &labels, 0.0);
+    }
+    for limit in Limit::ALL {
+        observed.assert(&series, REFUSED, &[("hyper_connection_limit", limit.as_str())], 0.0);
     }
     observed.assert(&series, ACCEPTED, &[], 0.0);
     observed.assert(&series, HANDSHAKES, &[], 0.0);

@@ -1,7 +1,6 @@
 //! Who may look, and how one who may not would try.
 
 use http::Request;
-use hyper::service::Service;
 use hyper_connstate::{Address, StatusPage};
 
 use super::site::{PATH, Reply, Site, address, exchange};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::body::Body;
 use http::Request;
 use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_connstate::{
     Address, Conn, ConnIo, ConnStateLayer, Connections, StatusPage, instrument_listener,
 };

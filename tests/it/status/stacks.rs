@@ -108,7 +108,7 @@ async fn serve_with_the_page_alone() {
     }
 }
 
-/// As a hyper service itself, and as a tower service.
+/// In a hyper service, and as a tower service.
 #[tokio::test(start_paused = true)]
 async fn hyper() {
     use hyper_connstate::ConnStateLayer;
@@ -124,14 +124,16 @@ async fn hyper() {
         tokio::spawn(async move {
             loop {
                 let (io, conn) = listener.accept().await.unwrap();
-                let service = ConnStateLayer::for_conn(&conn).layer(page.for_conn(&conn));
+                let (layer, page) = (ConnStateLayer::for_conn(&conn), page.for_conn(&conn));
                 tokio::spawn(async move {
                     let builder = crate::support::server::new_builder();
                     let io = TokioIo::new(io);
                     if tower {
-                        let service = TowerToHyperService::new(service);
+                        let service = TowerToHyperService::new(layer.layer(page));
                         let _ = builder.serve_connection(io, service).await;
                     } else {
+                        let service = hyper::service::service_fn(move |request| page.call(request));
+                        let service = layer.layer(service);
                         let _ = builder.serve_connection(io, service).await;
                     }
                 });
