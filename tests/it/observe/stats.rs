@@ -341,6 +341,9 @@ async fn as_json() {
     assert_eq!(closed.as_object().unwrap().len(), CloseReason::ALL.len());
     let none = serde_json::json!({ "new": 0, "active": 0, "idle": 0, "hijacked": 0 });
     assert_eq!(closed["peer_closed"], none);
+    let (refused, expired) = (json["refused"].take(), json["expired"].take());
+    assert_eq!(refused["max_connections"], 0);
+    assert_eq!(expired["idle_timeout"], 0);
     let expected = serde_json::json!({
         "accepted": 1,
         "live": { "new": 0, "active": 0, "idle": 1, "hijacked": 0 },
@@ -348,6 +351,8 @@ async fn as_json() {
         "requests": 1,
         "accept_errors": { "lost": 0, "exhausted": 0, "fatal": 0 },
         "handshakes": { "under_way": 0, "completed": 0, "failed": 0 },
+        "refused": null,
+        "expired": null,
     });
     assert_eq!(json, expected);
 }
