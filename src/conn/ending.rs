@@ -46,8 +46,9 @@ impl Conn {
     }
 
     pub(crate) fn close_for(&self, reason: CloseReason) {
-        self.record(Fact::Close(reason));
-        self.told_to_end();
+        self.apply_and_wake(Fact::Close(reason));
+        self.0.changed.notify_waiters();
+        self.end_of_socket();
     }
 
     /// The tracker has been told that the connection is to end: now whoever has
@@ -55,8 +56,14 @@ impl Conn {
     pub(super) fn told_to_end(&self) {
         self.wake();
         self.0.changed.notify_waiters();
-        if self.closing().is_some() && self.shut_down_socket() {
-            // Its owner may keep what is left of the stream for ever.
+        if self.closing().is_some() {
+            self.end_of_socket();
+        }
+    }
+
+    /// Ends a hijacked stream, whose owner may keep what is left of it for ever.
+    fn end_of_socket(&self) {
+        if self.shut_down_socket() {
             self.record(Fact::Dropped);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Conn;
 use crate::policies::enforcer::Admission;
 use crate::policies::limits::Limits;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{Ordering, fence};
 use crate::tracker::{Fact, Tracker};
 use crate::{Policies, Policy};
 
@@ -121,22 +121,32 @@ impl Conn {
     /// It is in a registry: it has a place there from now on, unless it was
     /// refused.
     pub(crate) fn take_place(&self, limits: &Limits) {
-        if !self.tracker().is_refused() && !self.0.has_place.swap(true, Ordering::AcqRel) {
-            limits.insert();
+        if self.tracker().is_refused() {
+            return;
+        }
+        // Taken before anybody can see that there is one to be given back.
+        limits.insert();
+        if self.0.has_place.swap(true, Ordering::AcqRel) {
+            limits.remove();
         }
     }
 
     /// It counts among those of its client, unless it does already.
     pub(crate) fn count_ip(&self, limits: &Limits, policies: &Policies) {
         let Some(key) = limits.key(policies, &self.0.remote_addr) else { return };
-        let key_before = &self.0.ip_key;
-        if self.tracker().is_refused()
-            || key_before.compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire).is_err()
-        {
+        if self.tracker().is_refused() {
             return;
         }
+        // As above.
         limits.insert_ip(key);
-        // It may have gone in between, and then has not given it back.
+        let key_before = &self.0.ip_key;
+        if key_before.compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            limits.remove_ip(key);
+            return;
+        }
+        // It may have gone in between, and then has not given it back: the fence
+        // here and that of its end see to it that one of the two sees the other.
+        fence(Ordering::SeqCst);
         if self.is_done() {
             self.leave_ip(limits);
         }

@@ -139,10 +139,12 @@ async fn run(count: usize, policies: Policies, longest: Duration, drip: Duration
     let address = listener.local_addr().unwrap();
     let listener = instrument_listener(listener, ends.clone()).policies(policies);
     let connections = listener.connections();
+    // One for all of them.
+    let big = Bytes::from(vec![b'a'; 16 << 20]);
     let app = Router::new()
         .route("/", get("hello"))
         .route("/", post(async |body: Bytes| body))
-        .route("/big", get(async || vec![b'a'; 16 << 20]));
+        .route("/big", get(async move || big.clone()));
     let server = axum::serve(listener, app.into_make_service_with_conn_state());
     let server = tokio::spawn(server.into_future());
 
@@ -156,6 +158,7 @@ async fn run(count: usize, policies: Policies, longest: Duration, drip: Duration
         .map(|index| tokio::spawn(be_slow(address, KINDS[index % KINDS.len()], drip)))
         .collect();
     wait_until(|| connections.len() >= count * 9 / 10).await;
+    println!("{} connections after {:?}", connections.len(), start.elapsed());
     let at_most = live_bytes() - before;
     let ordinary: Vec<_> =
         (0..10).map(|_| tokio::spawn(be_ordinary(address, start + longest))).collect();
@@ -163,6 +166,7 @@ async fn run(count: usize, policies: Policies, longest: Duration, drip: Duration
     for client in ordinary {
         answers += client.await.unwrap();
     }
+    println!("{} connections after {:?}", connections.len(), start.elapsed());
     wait_until(|| connections.is_empty()).await;
     let took = start.elapsed();
     for client in slow {
