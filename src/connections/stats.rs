@@ -225,10 +225,10 @@ impl ClosedCounts {
 #[non_exhaustive]
 pub struct AcceptErrorCounts {
     /// A connection was lost before it was accepted: its client was gone by
-    /// then, or a firewall forbade it. It was tried again.
+    /// then, or a firewall forbade it. Accepting goes on.
     pub lost: u64,
-    /// File descriptors, buffers or memory had run out. It was tried again after
-    /// a pause.
+    /// File descriptors, buffers or memory had run out. Accepting goes on after a
+    /// pause.
     pub exhausted: u64,
     /// The listener failed for good.
     pub fatal: u64,

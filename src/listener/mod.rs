@@ -334,8 +334,9 @@ impl<L> InstrumentedListener<L> {
         self
     }
 
-    /// Whether a client that may still be sending gets half a second after the
-    /// server has closed its side. On by default. nginx has it under this name.
+    /// Whether a client that may still be sending gets up to half a second after
+    /// the server has closed its side. On by default. nginx has it under this
+    /// name.
     ///
     /// A server that answers while the client still uploads (`413`, `401`, a
     /// redirect) closes the connection with bytes unread. The system then sends
