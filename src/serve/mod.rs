@@ -151,6 +151,7 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     /// client certificate, SNI, ALPN, Unix credentials.
     ///
     /// ```no_run
+    /// # #[cfg(feature = "tls")]
     /// # async fn example(
     /// #     listener: hyper_connstate::InstrumentedListener<tokio::net::TcpListener>,
     /// #     acceptor: tokio_rustls::TlsAcceptor,
