@@ -3,7 +3,23 @@
 //!
 //! ```console
 //! $ cargo run --example axum --features axum
+//! listening on http://127.0.0.1:8080
+//! Client: 127.0.0.1:39778 - new state: new
+//! Client: 127.0.0.1:39778 - new state: active
+//! Client: 127.0.0.1:39778 - new state: idle
+//! Client: 127.0.0.1:39778 - new state: active
+//! Client: 127.0.0.1:39778 - new state: idle
+//! Client: 127.0.0.1:39778 - new state: closed
+//! ^C
+//! 0 drained, 0 closed by force, 0 broken off, 0 hijacked left
+//! ```
+//!
+//! when in another terminal:
+//!
+//! ```console
 //! $ curl localhost:8080 localhost:8080/address
+//! request 1 of connection 1, which is active and speaks HTTP/1
+//! 127.0.0.1:39778
 //! ```
 //!
 //! Another address than 127.0.0.1:8080 goes as the first argument.

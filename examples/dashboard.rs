@@ -3,10 +3,11 @@
 //!
 //! ```console
 //! $ cargo run --example dashboard --features axum,status
+//! open http://localhost:8080/debug/connections
 //! ```
 //!
-//! Open <http://localhost:8080/debug/connections>. You see some sixty clients come,
-//! ask, wait and go. Now be one of them, in another terminal:
+//! In a browser you see some sixty clients come, ask, wait and go. Now be one of
+//! them, in another terminal:
 //!
 //! ```console
 //! $ curl localhost:8080/slow                        # Active for ten seconds
@@ -17,7 +18,22 @@
 //!
 //! The page's buttons close and drain; Ctrl-C drains all. Another address than
 //! 127.0.0.1:8080 goes as the first argument, and `quiet` as the second leaves
-//! the load out.
+//! the load out:
+//!
+//! ```console
+//! $ cargo run --example dashboard --features axum,status -- 127.0.0.1:8080 quiet
+//! open http://localhost:8080/debug/connections
+//! ^C
+//! 0 drained, 0 closed by force, 0 broken off, 0 hijacked left
+//! ```
+//!
+//! ```console
+//! $ curl --silent localhost:8080/debug/connections | head -4
+//! Active connections: 1
+//! server accepts handled requests
+//!  1 1 1
+//! Reading: 0 Writing: 1 Waiting: 0
+//! ```
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -3,12 +3,20 @@
 //!
 //! ```console
 //! $ cargo run --example exit_when_idle -- 127.0.0.1:8080 5
+//! listening on http://127.0.0.1:8080
+//! nobody was here for 5s: 0 drained, 0 closed by force, 0 broken off, 0 hijacked left
 //! ```
 //!
-//! The arguments are the address and the seconds to wait (10 if left out). A
-//! health check at `/healthz` does not keep it alive, nor does a client that
-//! only keeps its connection open; a request that comes in the last moment is
-//! answered.
+//! five seconds after the last request. A health check does not keep it alive:
+//!
+//! ```console
+//! $ curl localhost:8080/healthz
+//! Hello, World!
+//! ```
+//!
+//! Nor does a client that only keeps its connection open. A request that comes in
+//! the last moment is answered. The arguments are the address and the seconds to
+//! wait (10 if left out).
 
 use std::convert::Infallible;
 use std::time::Duration;

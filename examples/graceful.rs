@@ -1,12 +1,27 @@
 //! Graceful shutdown: Ctrl-C drains and prints the result, a second Ctrl-C
-//! closes what is left by force.
+//! closes what is left.
 //!
 //! ```console
 //! $ cargo run --example graceful
-//! $ curl localhost:8080/slow
+//! listening on http://127.0.0.1:8080
+//! Client: 127.0.0.1:39778 - new
+//! Client: 127.0.0.1:39778 - active
+//! ^C
+//! draining Connections { counts: StateCounts { new: 0, active: 1, idle: 0, hijacked: 0 }, .. }; Ctrl-C again to close by force
+//! ^C
+//! closing 1 connections
+//! Client: 127.0.0.1:39778 - closed: closed by the program
+//! 0 drained, 0 closed by force, 1 broken off, 0 hijacked left
 //! ```
 //!
-//! Another address than 127.0.0.1:8080 goes as the first argument.
+//! when in another terminal, before the first Ctrl-C:
+//!
+//! ```console
+//! $ curl localhost:8080/slow &
+//! ```
+//!
+//! Without the second Ctrl-C the slow request is answered, and the connection is
+//! drained. Another address than 127.0.0.1:8080 goes as the first argument.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -2,7 +2,18 @@
 //!
 //! ```console
 //! $ cargo run --example hello
+//! listening on http://127.0.0.1:8080
+//! Client: 127.0.0.1:39778 - new state: new
+//! Client: 127.0.0.1:39778 - new state: active
+//! Client: 127.0.0.1:39778 - new state: idle
+//! Client: 127.0.0.1:39778 - new state: closed
+//! ```
+//!
+//! when in another terminal:
+//!
+//! ```console
 //! $ curl localhost:8080
+//! Hello, World!
 //! ```
 //!
 //! Another address than 127.0.0.1:8080 goes as the first argument.

@@ -4,9 +4,18 @@
 //!
 //! ```console
 //! $ cargo run --example internet --features axum
+//! listening on http://127.0.0.1:8080
+//! 127.0.0.1:39778: header_timeout
+//! ^C
+//! 0 drained, 0 closed by force, 0 broken off, 0 hijacked left
+//! ```
+//!
+//! when in another terminal:
+//!
+//! ```console
 //! $ curl localhost:8080
 //! Hello, World!
-//! $ (printf 'GET / HT'; sleep 20) | nc -q 1 localhost 8080
+//! $ (printf 'GET / HT'; sleep 12) | curl --silent telnet://localhost:8080
 //! HTTP/1.1 408 Request Timeout
 //! connection: close
 //! content-length: 0

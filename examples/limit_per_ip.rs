@@ -3,7 +3,15 @@
 //!
 //! ```console
 //! $ cargo run --example limit_per_ip
-//! $ for i in 1 2 3 4; do nc localhost 8080 & done; curl -i localhost:8080
+//! listening on http://127.0.0.1:8080
+//! 127.0.0.1:39778: max_connections_per_ip
+//! ```
+//!
+//! when in another terminal four connections are there, and a fifth comes:
+//!
+//! ```console
+//! $ for i in 1 2 3 4; do (sleep 3 | curl --silent telnet://localhost:8080) & done
+//! $ sleep 1; curl --include localhost:8080
 //! HTTP/1.1 429 Too Many Requests
 //! connection: close
 //! content-length: 0

@@ -2,8 +2,19 @@
 //!
 //! ```console
 //! $ cargo run --example metrics --features axum,metrics
+//! listening on http://127.0.0.1:8080
+//! metrics at http://127.0.0.1:9090/metrics
+//! ^C
+//! 0 drained, 0 closed by force, 0 broken off, 0 hijacked left
+//! ```
+//!
+//! when in another terminal:
+//!
+//! ```console
 //! $ curl localhost:8080
-//! $ curl localhost:9090/metrics
+//! Hello, World!
+//! $ curl --silent localhost:9090/metrics | grep accepted_total{
+//! hyper_server_connection_accepted_total{server_address="127.0.0.1",server_port="8080",network_transport="tcp"} 1
 //! ```
 //!
 //! Other addresses go as the arguments: the app's and the metrics'.

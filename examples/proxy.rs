@@ -3,7 +3,21 @@
 //!
 //! ```console
 //! $ cargo run --example proxy
-//! $ curl --proxytunnel --proxy localhost:8080 http://example.com
+//! proxy on http://127.0.0.1:8080
+//! 127.0.0.1:39778: new
+//! 127.0.0.1:39778: active
+//! 127.0.0.1:39778: hijacked
+//! 127.0.0.1:39778: gone, closed by the peer
+//! ^C
+//! 0 drained, 0 closed by force, 0 broken off, 0 hijacked left
+//! ```
+//!
+//! when in another terminal (with `cargo run --example hello -- 127.0.0.1:8081` in
+//! a third):
+//!
+//! ```console
+//! $ curl --proxytunnel --proxy localhost:8080 http://localhost:8081
+//! Hello, World!
 //! ```
 //!
 //! Another address than 127.0.0.1:8080 goes as the first argument.

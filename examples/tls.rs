@@ -1,13 +1,25 @@
-//! TLS with HTTP/1 and HTTP/2: connections are New when accepted, and the
-//! handshake is no request.
+//! TLS with HTTP/1 and HTTP/2, in an accept loop of your own: connections are New
+//! when accepted, and the handshake is no request.
 //!
 //! ```console
 //! $ cargo run --example tls
-//! $ curl --insecure https://localhost:8443
+//! listening on https://127.0.0.1:8443
+//! Client: 127.0.0.1:39778 - new state: new
+//! Client: 127.0.0.1:39778 - new state: active
+//! Client: 127.0.0.1:39778 - new state: idle
+//! Client: 127.0.0.1:39778 - new state: closed
 //! ```
 //!
-//! It makes its own certificate. Another address than 127.0.0.1:8443 goes as
-//! the first argument.
+//! when in another terminal:
+//!
+//! ```console
+//! $ curl --insecure --http1.1 https://localhost:8443
+//! Hello over HTTP/1.1
+//! ```
+//!
+//! Over HTTP/2 the connection is active and idle once more, for the client's
+//! preface. The example makes its own certificate. Another address than
+//! 127.0.0.1:8443 goes as the first argument.
 
 use std::convert::Infallible;
 use std::error::Error;

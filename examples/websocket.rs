@@ -2,10 +2,24 @@
 //!
 //! ```console
 //! $ cargo run --example websocket --features axum
+//! listening on http://127.0.0.1:8080
+//! Client: 127.0.0.1:39778 - new state: new
+//! Client: 127.0.0.1:39778 - new state: active
+//! Client: 127.0.0.1:39778 - new state: hijacked
+//! Client: 127.0.0.1:39778 - the WebSocket has ended
 //! ```
 //!
-//! It serves a page at <http://127.0.0.1:8080> that opens a WebSocket and has
-//! its words echoed. Another address goes as the first argument.
+//! when a client opens a WebSocket and goes. This one leaves after a second, and
+//! says nothing:
+//!
+//! ```console
+//! $ curl --silent --max-time 1 -H 'connection: upgrade' -H 'upgrade: websocket' \
+//!       -H 'sec-websocket-version: 13' -H 'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==' \
+//!       localhost:8080/echo
+//! ```
+//!
+//! The page at <http://127.0.0.1:8080> opens one in a browser and has what you type
+//! echoed. Another address goes as the first argument.
 
 use axum::Router;
 use axum::extract::ConnectInfo;

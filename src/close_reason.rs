@@ -11,8 +11,8 @@ macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)+) => {
         /// Why a connection ended: [`Conn::close_reason`](crate::Conn::close_reason).
         ///
-        /// It is the first cause: where the client went away in the middle of an
-        /// answer, and hyper then gave up writing, the client is the reason.
+        /// It is the first cause: if the client went away in the middle of a
+        /// response, and hyper then gave up writing, the client is the reason.
         ///
         /// [`Display`](fmt::Display) says it in a few words for a log line.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,9 +30,9 @@ macro_rules! reasons {
             /// kinds.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+ Self::Io(io::ErrorKind::Other)];
 
-            /// Its name in snake case, `peer_closed` for example, which stays
-            /// the same from version to version: for labels and attributes.
-            /// I/O errors of all kinds are `io`.
+            /// Its name in snake case, for labels and attributes: `peer_closed`,
+            /// for example. It stays the same from version to version. I/O
+            /// errors of all kinds are `io`.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => {
@@ -103,8 +103,8 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The client closed its side, or said GOAWAY (HTTP/2; whose error code
-    /// [`Conn::goaway_code`](crate::Conn::goaway_code) has).
+    /// The client closed its side, or sent a GOAWAY (HTTP/2;
+    /// [`Conn::goaway_code`](crate::Conn::goaway_code) has its error code).
     PeerClosed = 1, "closed by the peer";
     /// The client, or something on the way, broke the connection off.
     PeerReset = 2, "reset by the peer";
@@ -121,22 +121,23 @@ reasons! {
     ShutdownForced = 6, "closed by force for shutdown";
     /// The TLS handshake failed, took too long or was given up.
     HandshakeFailed = 7, "TLS handshake failed";
-    /// What the client sent was not HTTP as hyper takes it: it answered with
-    /// an error of its own (HTTP/1) or a GOAWAY with an error code (HTTP/2).
+    /// The client sent something that hyper does not accept as HTTP. hyper
+    /// answered with an error of its own (HTTP/1) or a GOAWAY with an error code
+    /// (HTTP/2).
     ProtocolError = 8, "protocol error";
-    /// A handler panicked while it answered an HTTP/1 request, or its response
-    /// body did.
+    /// A handler panicked while it answered an HTTP/1 request, or the response
+    /// body panicked.
     HandlerPanicked = 9, "handler panicked";
-    /// The server dropped the connection in the middle of a request, or while
-    /// it waited for one: the service or a response body returned an error,
-    /// the task was aborted, the runtime ended.
+    /// The server dropped the connection in the middle of a request, or while it
+    /// waited for one: the service or a response body returned an error, the
+    /// task was aborted, or the runtime ended.
     ///
     /// In an accept loop of your own it also stands for hyper's
-    /// `header_read_timeout`, of which hyper says nothing but to your loop.
+    /// `header_read_timeout`, which hyper reports to your loop only.
     Aborted = 10, "aborted by the server";
     /// A time-out ended it that is not one of [`Policies`](crate::Policies):
-    /// hyper's `header_read_timeout` under `serve`, an HTTP/2 client that does
-    /// not answer hyper's keep-alive PING.
+    /// hyper's `header_read_timeout` under `serve`, or an HTTP/2 client that
+    /// does not answer hyper's keep-alive PING.
     TimedOut = 11, "timed out";
     /// [`Policies::handshake_timeout`](crate::Policies::handshake_timeout).
     HandshakeTimeout = 12, "TLS handshake timed out";

@@ -21,9 +21,9 @@ pub(crate) fn layer_missing(conn: &Conn) {
     once!(tracing::warn!(
         conn = conn.id().get(),
         remote_addr = %conn.remote_addr(),
-        "an HTTP/1 request was answered without ConnStateLayer, so its connection will never be \
-         reported as idle; wrap the service in `ConnStateLayer::for_conn(&conn)`, or serve a \
-         router with `into_make_service_with_conn_state()` (said once)"
+        "an HTTP/1 request was answered without ConnStateLayer, so its connection is never \
+         reported as idle: wrap the service in `ConnStateLayer::for_conn(&conn)`, or serve a \
+         router with `into_make_service_with_conn_state()` (logged once per process)"
     ));
 }
 
@@ -33,9 +33,9 @@ pub(crate) fn below_tls(conn: &Conn) {
     once!(tracing::warn!(
         conn = conn.id().get(),
         remote_addr = %conn.remote_addr(),
-        "an instrumented stream carries TLS, so nothing can be said of its requests; instrument \
-         the stream that comes out of the handshake: `InstrumentedListener::accept_handshake`, or \
-         `serve(..).tls(..)` (said once)"
+        "an instrumented stream carries TLS, so its requests cannot be seen and it stays new: \
+         instrument the stream that comes out of the handshake, with \
+         `InstrumentedListener::accept_handshake` or `serve(..).tls(..)` (logged once per process)"
     ));
 }
 
@@ -43,9 +43,9 @@ pub(crate) fn below_tls(conn: &Conn) {
 pub(crate) fn conn_missing() {
     #[cfg(feature = "tracing")]
     once!(tracing::warn!(
-        "ConnStateLayer::new() found no connection in a request's extensions, so it does nothing; \
+        "ConnStateLayer::new() found no connection in a request's extensions, so it does nothing: \
          serve an instrumented listener with `into_make_service_with_connect_info::<Conn>()`, or \
-         use `ConnStateLayer::for_conn(&conn)` (said once)"
+         use `ConnStateLayer::for_conn(&conn)` (logged once per process)"
     ));
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn policy_expired(conn: &Conn, policy: crate::Policy) {
         conn = conn.id().get(),
         remote_addr = %conn.remote_addr(),
         %policy,
-        "a connection ends because a policy has run out"
+        "a policy has run out, so the connection ends"
     );
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn connection_refused(conn: &Conn, limit: crate::Limit) {
         conn = conn.id().get(),
         remote_addr = %conn.remote_addr(),
         %limit,
-        "a connection was refused"
+        "the connection was refused: too many connections"
     );
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn hook_panicked(conn: &Conn, report: &dyn std::fmt::Display) {
         conn = conn.id().get(),
         remote_addr = %conn.remote_addr(),
         %report,
-        "a connection state hook panicked"
+        "a hook panicked when it was told of `report`; the connection goes on"
     );
 }
 
@@ -86,7 +86,10 @@ pub(crate) fn hook_panicked(conn: &Conn, report: &dyn std::fmt::Display) {
 #[cfg(any(feature = "serve", feature = "axum"))]
 pub(crate) fn accept_failed(error: &std::io::Error, pause: std::time::Duration) {
     #[cfg(feature = "tracing")]
-    tracing::error!(%error, ?pause, "accepting a connection failed; trying again after a pause");
+    tracing::error!(%error, ?pause,
+        "accepting a connection failed; trying again after a pause. If file descriptors have run \
+         out, raise the limit (ulimit -n) or set Policies::max_connections below it"
+    );
 }
 
 /// A TLS handshake did not complete.
@@ -97,7 +100,7 @@ pub(crate) fn handshake_failed(conn: &Conn, error: &dyn std::fmt::Display) {
         conn = conn.id().get(),
         remote_addr = %conn.remote_addr(),
         %error,
-        "a TLS handshake did not complete"
+        "the TLS handshake did not complete, so the connection is closed"
     );
 }
 
@@ -109,7 +112,7 @@ pub(crate) fn connection_failed(conn: &Conn, error: &(dyn std::error::Error + 's
         conn = conn.id().get(),
         remote_addr = %conn.remote_addr(),
         error,
-        "a connection ended with an error"
+        "hyper ended the connection with an error"
     );
 }
 
@@ -121,6 +124,6 @@ pub(crate) fn make_service_failed(conn: &Conn, error: &(dyn std::error::Error + 
         conn = conn.id().get(),
         remote_addr = %conn.remote_addr(),
         error,
-        "no service was made for a connection"
+        "the make-service returned no service, so the connection is closed"
     );
 }

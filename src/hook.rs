@@ -22,15 +22,14 @@ use crate::{CloseReason, Conn, ConnState, HandshakeOutcome, diagnostics};
 ///
 /// # What a hook should not do
 ///
-/// It runs inside the connection's task, in the middle of a read or write, so
-/// it must not block: send to a channel, bump a counter, spawn a task.
+/// Block. It runs inside the connection's task, in the middle of a read or
+/// write. Send to a channel, count, or spawn a task.
 ///
 /// # Panics
 ///
-/// A hook that panics is a hook that returned: the panic is caught, the
-/// connection goes on, and the next state is reported as usual. The panic
-/// message is printed by the process's panic handler, and the feature
-/// `tracing` adds an error event.
+/// A panic in a hook is caught. The connection goes on, and the next state is
+/// reported as usual. The process's panic handler prints the panic, and the
+/// feature `tracing` logs an error.
 ///
 /// # Example
 ///
@@ -68,18 +67,18 @@ pub trait Hook: Send + Sync + 'static {
     /// `conn` is now in `state`.
     fn on_state(&self, conn: &Conn, state: ConnState);
 
-    /// The stream of `conn` is really gone, for this reason: once for every
-    /// connection, after its terminal state. For a connection that was
-    /// hijacked that is when its new owner has dropped the stream, for others
-    /// right after [`Closed`](ConnState::Closed). Does nothing unless it is
-    /// implemented.
+    /// The stream of `conn` is really gone, for this reason. Called once for
+    /// every connection, after its terminal state: for a hijacked one when its
+    /// new owner has dropped the stream, for others right after
+    /// [`Closed`](ConnState::Closed). By default it does nothing.
     fn on_end(&self, conn: &Conn, reason: CloseReason) {
         let _ = (conn, reason);
     }
 
-    /// A TLS handshake is over that
-    /// [`Handshake::complete`](crate::Handshake::complete) ran: once for each,
-    /// between `New` and the next state. Does nothing unless it is implemented.
+    /// A TLS handshake that
+    /// [`Handshake::complete`](crate::Handshake::complete) ran is over. Called
+    /// once for each, between `New` and the next state. By default it does
+    /// nothing.
     fn on_handshake(&self, conn: &Conn, outcome: HandshakeOutcome) {
         let _ = (conn, outcome);
     }

@@ -1,15 +1,17 @@
-//! What every connection of a [hyper] server is doing.
+//! Know what every connection of a [hyper] 1.x server is doing, and end
+//! connections without losing a request.
 //!
-//! Go's `http.Server` has had a `ConnState` callback since 1.3: it is told
-//! that a client connection is now new, active, idle, hijacked or closed, and
-//! people build graceful drains, idle time-outs, per-client limits, gauges and
-//! scale-to-zero on it. This crate brings that to any server on hyper 1.x, be
-//! it plain hyper, hyper-util or axum, with the states that Go's server would
-//! report and at the moments at which it would report them.
+//! A hook is told whenever a connection becomes new, active, idle, hijacked (an
+//! upgrade took the socket over) or closed. These are the states of
+//! `http.Server.ConnState` in Go's standard library, reported when Go reports
+//! them. The crate builds on them what servers need: graceful drains,
+//! time-outs, limits, metrics, traces and a live status page. It works with
+//! plain hyper, hyper-util and axum, over HTTP/1 and HTTP/2, with and without
+//! TLS.
 //!
 //! # Example
 //!
-//! A listener is wrapped, and a hook is told what its connections do:
+//! Wrap the listener, and the service of each connection:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -59,6 +61,17 @@
 //! # }
 //! ```
 //!
+//! # Where to go from here
+//!
+//! - [Adopt it](#how-to-adopt-it) in axum, hyper-util or from scratch.
+//! - [What to do with it](#what-to-do-with-it): the types, one line each.
+//! - [How do I …](guide::how_do_i): a recipe for each question.
+//! - [Which time-outs to set](guide::policies), and what other servers call
+//!   them.
+//! - [What it can't see](#what-it-cant-see-and-why), and
+//!   [where it differs from Go](#where-it-differs-from-go-on-purpose).
+//! - [Features](#features) and [logs](#tracing).
+//!
 //! # The states
 //!
 //! ```text
@@ -70,29 +83,29 @@
 //! | state | reported when |
 //! |---|---|
 //! | [`New`](ConnState::New) | the socket has been accepted, before anyone else gets it |
-//! | [`Active`](ConnState::Active) | HTTP/1: the first byte of a request has been read. HTTP/2: the client's preface has been read (then Idle at once), and whenever the number of open streams goes from zero to one |
-//! | [`Idle`](ConnState::Idle) | every request begun has been answered in full, the answer's bytes are in the socket, and the connection is kept for another |
-//! | [`Hijacked`](ConnState::Hijacked) | the answer that hands the stream over is in the socket: a 101 to an upgrade, a 2xx to CONNECT over HTTP/1. What becomes of the stream is its new owner's affair |
+//! | [`Active`](ConnState::Active) | HTTP/1: the first byte of a request has been read. HTTP/2: the client's preface has been read (Idle follows at once), and whenever the number of open streams goes from zero to one |
+//! | [`Idle`](ConnState::Idle) | every request has been answered in full, the bytes are in the socket, and the connection is kept for another request |
+//! | [`Hijacked`](ConnState::Hijacked) | the response that hands the stream over is in the socket: a 101 to an upgrade, or a 2xx to CONNECT over HTTP/1. The stream belongs to a new owner now |
 //! | [`Closed`](ConnState::Closed) | the connection is over and its socket closed |
 //!
 //! Always true:
 //!
-//! - Every connection gets `New` first and exactly one terminal state last,
-//!   whatever happens to it: a reset, a failed TLS handshake, a handler's or a
-//!   hook's panic, an aborted task, the end of the runtime.
-//! - The reports of one connection never overlap and come in order; two
+//! - Every connection is `New` first and gets exactly one terminal state last,
+//!   whatever happens to it: a reset, a failed TLS handshake, a panic in a
+//!   handler or a hook, an aborted task, the end of the runtime.
+//! - The reports of one connection come in order and never overlap. Two
 //!   connections never wait for each other.
-//! - No report is late. When a client pauses, all that is true of that moment
-//!   has been reported; nothing waits for the next byte.
-//! - Idle means on the wire: a connection that is closed the moment it is
-//!   reported as idle has not cut a response short.
+//! - No report is late: every transition is reported before the connection
+//!   waits for more input.
+//! - Idle means that the response is in the socket. A hook that closes a
+//!   connection at Idle does not cut a response short.
 //!
 //! # How to adopt it
 //!
 //! **hyper and hyper-util**: wrap the listener in [`instrument_listener`], and
-//! each connection's service, be it hyper's or tower's, in
-//! [`ConnStateLayer::for_conn`], as above. Streams that were accepted
-//! elsewhere go into [`ConnIo::new`].
+//! each connection's service in [`ConnStateLayer::for_conn`], as above. The
+//! service may be hyper's or tower's. A stream that was accepted elsewhere goes
+//! into [`ConnIo::new`].
 //!
 //! **axum** (feature `axum`): wrap the listener, and serve the router with
 #![cfg_attr(
@@ -116,39 +129,37 @@
 //! # }
 //! ```
 //!
-//! **From scratch**:
-#![cfg_attr(feature = "serve", doc = "[`serve`](fn@crate::serve)")]
-#![cfg_attr(not(feature = "serve"), doc = "`serve` (feature `serve`)")]
-//! is the accept loop ready-made, with hyper's settings within reach, TLS and
-//! a graceful shutdown. Since it owns the connections' futures, it knows
-//! sooner that a connection is kept, and that it is not while draining.
+//! **From scratch**: use
+#![cfg_attr(feature = "serve", doc = "[`serve`](fn@crate::serve),")]
+#![cfg_attr(not(feature = "serve"), doc = "`serve` (feature `serve`),")]
+//! the accept loop ready-made. It has hyper's settings, TLS and a graceful
+//! shutdown. It owns the connections' futures. So it knows sooner that a
+//! connection is kept, and that it is not kept while the server drains.
 //!
-//! **TLS**: accept with [`accept_handshake`]; the connection is `New`, and
-//! its stream cannot be served until [`Handshake::complete`] has run the
-//! handshake. It works with any TLS library.
+//! **TLS**: accept with [`accept_handshake`]. The connection is `New`, and its
+//! stream cannot be served until [`Handshake::complete`] has run the handshake.
+//! This works with any TLS library.
 //!
 //! [`accept_handshake`]: InstrumentedListener::accept_handshake
 //!
 //! # What to do with it
 //!
-//! - [`Conn::drain`] ends a connection so that its client loses no request:
-//!   HTTP/1 answers say `Connection: close`, HTTP/2 clients get a GOAWAY, and
-//!   what is under way is served. [`Conn::close`] ends it now; from the Idle
-//!   hook it never cuts an answer short.
-//! - [`Conn::closed`] waits for the end, of hijacked connections too, and
+//! - End one connection: [`Conn::drain`] ends it so that its client loses no
+//!   request. HTTP/1 responses say `Connection: close`, HTTP/2 clients get a
+//!   GOAWAY, and requests under way are served. [`Conn::close`] ends it now.
+//! - Wait for its end, hijacked or not: [`Conn::closed`].
 //!   [`Conn::close_reason`] says why it came.
-//! - [`Connections`], from
-//!   [`InstrumentedListener::connections`], counts and lists what is there,
-//!   and [drains](Connections::drain) all of it for a shutdown, within a time:
-//!   in one line under `axum::serve` ([`Drain::run`]).
-//! - [`Policies`] ends connections that are slow, idle or old, and limits how many
-//!   there are, in any accept loop: see the [guide](guide::policies).
-//! - [`Connections::stats`] says what has become of all of them, in numbers,
-//!   and the features `metrics` and `opentelemetry` export these.
-//! - [`Conn::insert`] and [`Conn::get`] keep values of your own with a
-//!   connection.
-//! - [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html)
-//!   (feature `status`) shows all of it live, to a browser, curl and programs.
+//! - Shut down: [`Connections::drain`] drains all connections of a listener
+//!   within a time. [`Drain::run`] does it in one line under `axum::serve`.
+//! - Count and list: [`Connections`], from [`InstrumentedListener::connections`].
+//! - Set time-outs and limits, in any accept loop: [`Policies`].
+//! - Export numbers: [`Connections::stats`], or the features `metrics` and
+//!   `opentelemetry`.
+//! - Keep values of your own with a connection: [`Conn::insert`] and
+//!   [`Conn::get`].
+//! - See all of it live:
+//!   [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html)
+//!   (feature `status`), for browsers, curl and programs.
 //!
 //! # What it can't see, and why
 //!
@@ -156,18 +167,18 @@
 //!   when it ends; the layer watches it. (HTTP/2 is followed on the wire, and
 //!   needs the layer only for [`Conn::requests`].) The feature `tracing` logs a
 //!   warning.
-//! - **Make the layer the outermost one**; it can't see what middleware outside
+//! - **Make the layer the outermost one.** It can't see what middleware outside
 //!   it does: see [`ConnStateLayer`].
 //! - **A request body that outlives its response** keeps hyper busy. In axum
 //!   with `into_make_service_with_conn_state` the body is watched too.
-//!   Elsewhere its bytes are counted: exactly where it has a `Content-Length`.
-//!   Of a chunked one the end is taken to be where a read ends in an empty
-//!   line; one with trailers that come late, or chunks that end so, may be
-//!   reported as idle too early.
-//! - **Answers that hyper holds back**: with hyper's `pipeline_flush(true)`
-//!   the answers to pipelined requests are flushed together, and they are one
+//!   Elsewhere its bytes are counted, exactly if it has a `Content-Length`. A
+//!   chunked body is taken to end where a read ends in an empty line. Such a
+//!   connection may be reported as idle too early if the body has trailers that
+//!   come late, or a chunk that ends in an empty line.
+//! - **Responses that hyper holds back**: with hyper's `pipeline_flush(true)`
+//!   the responses to pipelined requests are flushed together. They are one
 //!   Active and one Idle.
-//! - **TLS above the instrumented stream** hides everything: the connection
+//! - **TLS above the instrumented stream** hides everything. The connection
 //!   stays New until it is Closed, and the feature `tracing` logs a warning.
 //!   Instrument the stream that comes out of the handshake, as above.
 //! - **A graceful shutdown in the middle of a request** may be reported as
@@ -175,26 +186,20 @@
 //!
 //! # Where it differs from Go, on purpose
 //!
-//! - *Active comes with the first byte*, as Go's documentation says; Go's code
-//!   waits for a whole request head, so that half a head is `new, closed`
-//!   there and `new, active, closed` here.
+//! - *Active comes with the first byte*, as Go's documentation says. Go's code
+//!   waits for a whole request head. So a client that sends half a head and
+//!   leaves is `new, closed` there and `new, active, closed` here.
 //! - *A connection that breaks with requests in flight was not idle.* Go
 //!   reports Idle just before Closed when an HTTP/2 connection breaks with
 //!   open streams. Here Idle always means: served.
-//! - *What hyper does differently on the wire stays so*: the states tell what
-//!   happened.
+//! - *Where hyper behaves differently from Go on the wire, the states follow
+//!   hyper.*
 //!
-//! The repository compares some nine hundred client scripts with Go's server;
-//! `tests/it/conformance/differences.txt` lists every one that differs, by rule
+//! The repository compares some nine hundred client scripts with Go's server.
+//! `tests/it/conformance/differences.txt` lists each one that differs, by rule
 //! and with its reason.
 //!
 //! # Features
-//!
-//! Turning one on changes nothing else. A feature that integrates a crate which
-//! is not at 1.0 stands for one version of it, named in the table, for as long
-//! as this crate's own major version lasts. A later version of that crate gets
-//! a feature and a module of its own, with the version in its name (`axum_09`),
-//! and both can be on at once.
 //!
 //! | feature | what it adds |
 //! |---|---|
@@ -204,20 +209,50 @@
 //! | `serde` | `Serialize` for snapshots, statistics and what is in them |
 //! | `metrics` | [`metrics`](https://docs.rs/hyper-connstate/latest/hyper_connstate/metrics/): gauges, counters and histograms by the facade `metrics` 0.24, for Prometheus and others |
 //! | `opentelemetry` | [`opentelemetry`](https://docs.rs/hyper-connstate/latest/hyper_connstate/opentelemetry/): the same by the API of `opentelemetry` 0.33 |
-//! | `status` | [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html), a page that shows what every connection is doing, live; it turns `serde` on |
-//! | `tracing` (default) | `tracing` 0.1 events for what is set up wrong, for hooks that panic, and one at the end of each connection: see [tracing](#tracing) |
+//! | `status` | [`StatusPage`](https://docs.rs/hyper-connstate/latest/hyper_connstate/struct.StatusPage.html), a live page of all connections; turns `serde` on |
+//! | `tracing` (default) | `tracing` 0.1 events, listed [below](#tracing) |
+//!
+//! Turning a feature on changes nothing else. A feature for a crate that is not
+//! at 1.0 stands for one version of that crate, named in the table, as long as
+//! this crate's major version lasts. A later version gets a feature and a module
+//! of its own, with the version in its name (`axum_09`). Both can be on at once.
 //!
 //! # Tracing
 //!
-//! When a connection is really gone there is one event, with the target
-//! `hyper_connstate::connection`: DEBUG where it ended in good order, INFO where
-//! not. It has the fields `hyper.connection.id`, `network.peer.address`,
-//! `network.peer.port`, `network.protocol.version`, `http.connection.state`
-//! before the end, `hyper.connection.requests`, `hyper.connection.duration` in
-//! seconds, `hyper.connection.close_reason` ([`CloseReason::as_str`]) and
-//! `error.type` ([`Conn::error_type`]). There is none when a state changes, and
-//! none per request. `serve` gives each connection a span where it is told to,
-//! by `Serve::connection_spans`.
+//! With the feature `tracing` (on by default) these events are logged. There is
+//! none when a state changes, and none per request.
+//!
+//! **When a connection is gone**, one event with the target
+//! `hyper_connstate::connection` and the message `connection closed`. It is
+//! DEBUG if the connection ended in good order, else INFO:
+//!
+//! | field | value |
+//! |---|---|
+//! | `hyper.connection.id` | [`Conn::id`] |
+//! | `network.peer.address`, `network.peer.port` | [`Conn::remote_addr`]; absent if unknown, and no port for a Unix socket |
+//! | `network.protocol.version` | `1.1` or `2`; absent if unknown |
+//! | `http.connection.state` | the state before the end |
+//! | `hyper.connection.requests` | [`Conn::requests`] |
+//! | `hyper.connection.duration` | seconds since it was accepted |
+//! | `hyper.connection.close_reason` | [`CloseReason::as_str`] |
+//! | `error.type` | [`Conn::error_type`]; absent if it ended in good order |
+//!
+//! **When something is wrong**, with targets that begin with
+//! `hyper_connstate::diagnostics`. Those of one connection have its id in `conn`
+//! and its client in `remote_addr`:
+//!
+//! | level | when | what to do |
+//! |---|---|---|
+//! | ERROR | a hook, `on_expiry` or `on_refusal` panicked (`report`: what it was told) | mend the hook; the connection goes on |
+//! | ERROR | accepting failed and is retried after `pause` (`serve` and `axum::serve`) | if file descriptors have run out, raise the limit, or set [`Policies::max_connections`] below it |
+//! | ERROR | a make-service failed (`serve`); the connection is closed | mend the make-service |
+//! | WARN, once per process | an HTTP/1 request was answered without the layer | wrap the service, as the message says |
+//! | WARN, once per process | the instrumented stream carries TLS | instrument what comes out of the handshake |
+//! | WARN, once per process | [`ConnStateLayer::new`] found no connection in a request | serve with connect info, as the message says |
+//! | DEBUG | a policy has run out for a connection (`policy`), or a limit refused it (`limit`) | nothing |
+//! | DEBUG | a TLS handshake did not complete, or hyper ended a connection with an error (`error`; `serve`) | nothing, unless there are many |
+//!
+//! `Serve::connection_spans` runs each connection in a span of its own.
 //!
 //! [hyper]: https://docs.rs/hyper/1
 
@@ -303,6 +338,6 @@ pub use state::{ConnState, Protocol};
 pub use status::{StatusBody, StatusFuture, StatusPage};
 
 /// The README's examples.
-#[cfg(all(doctest, feature = "axum", feature = "serve"))]
+#[cfg(all(doctest, feature = "axum", feature = "serve", feature = "status"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

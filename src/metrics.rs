@@ -24,7 +24,7 @@
 //!
 //! # Example
 //!
-//! Before a page is rendered, the numbers are collected:
+//! Collect the numbers before you render a page:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -75,20 +75,20 @@ use crate::{
 /// The name of the histogram of how long connections have lived.
 pub const CONNECTION_DURATION: &str = "hyper_server_connection_duration_seconds";
 
-/// Where its buckets end, in seconds. The facade leaves buckets to the
+/// The upper bounds of its buckets, in seconds. The facade leaves buckets to the
 /// exporter, which has to be told.
 pub const CONNECTION_DURATION_BUCKETS: [f64; 14] = telemetry::CONNECTION_DURATION.buckets;
 
 /// The name of the histogram of how long TLS handshakes have taken.
 pub const HANDSHAKE_DURATION: &str = "hyper_server_tls_handshake_duration_seconds";
 
-/// Where its buckets end, in seconds.
+/// The upper bounds of its buckets, in seconds.
 pub const HANDSHAKE_DURATION_BUCKETS: [f64; 14] = telemetry::HANDSHAKE_DURATION.buckets;
 
 /// Metrics of a registry's connections; see [the module](self).
 ///
 /// It is a hook, for the histograms, and a collector, for everything else.
-/// Clones are the same.
+/// Clones share everything.
 #[derive(Clone)]
 pub struct ConnMetrics(Arc<Inner>);
 
@@ -142,9 +142,8 @@ impl ConnMetrics {
     /// Brings gauges and counters up to date. Call it before the metrics are
     /// rendered or pushed.
     ///
-    /// It looks at each connection: [`Connections::stats`]. When the registry
-    /// is gone there are no connections, and counters stay as they were when it
-    /// was last called.
+    /// It looks at each connection ([`Connections::stats`]). When the registry
+    /// is gone, there are no connections and counters keep their last values.
     pub fn collect(&self) {
         let stats = self.0.connections.upgrade().map(|connections| connections.stats());
         let gone = stats.is_none();

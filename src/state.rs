@@ -10,8 +10,8 @@ use std::fmt;
 ///  └────────┴──▶ Closed ◀── Idle     (terminal)
 /// ```
 ///
-/// The five states are all there will be: matching on them without a wildcard
-/// arm is fine.
+/// There will be no others, so you can match on the five states without a
+/// wildcard arm.
 ///
 /// [`Display`](fmt::Display) gives the words Go prints:
 ///
@@ -36,15 +36,16 @@ pub enum ConnState {
     /// not been answered in full. HTTP/2: at least one stream is open.
     Active,
 
-    /// Every request has been answered in full, the answers' bytes are in the
-    /// socket, and the connection is kept for another request.
+    /// Every request has been answered in full, the bytes of the responses are
+    /// in the socket, and the connection is kept for another request.
     Idle,
 
-    /// The stream has passed to someone else, after an upgrade (`101
-    /// Switching Protocols`) or a `CONNECT` over HTTP/1.
+    /// The stream has passed to a new owner, after an upgrade (`101 Switching
+    /// Protocols`) or a `CONNECT` over HTTP/1.
     ///
-    /// Terminal: nothing is reported after it, [`Closed`](Self::Closed)
-    /// included.
+    /// Terminal: nothing is reported after it, not even
+    /// [`Closed`](Self::Closed). [`Conn::closed`](crate::Conn::closed) and
+    /// [`Hook::on_end`](crate::Hook::on_end) tell when the stream is gone.
     Hijacked,
 
     /// The connection is over and its socket closed.

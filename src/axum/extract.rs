@@ -40,8 +40,8 @@ fn find(parts: &Parts) -> Option<Conn> {
     info.map(|ConnectInfo(conn)| conn).or_else(|| parts.extensions.get()).cloned()
 }
 
-/// A handler asks for its [`Conn`], and nobody has put one into the request.
-/// The answer is `500 Internal Server Error`.
+/// A handler extracts its [`Conn`], and the request has none. The response is
+/// `500 Internal Server Error`, and says how to mend it.
 #[derive(Debug)]
 pub struct ConnRejection(());
 

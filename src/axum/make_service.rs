@@ -28,13 +28,13 @@ use crate::layer::unwinding::record_panic;
 ///
 /// [`into_make_service_with_conn_state`]: Self::into_make_service_with_conn_state
 pub trait ConnStateServiceExt: Service<Request, Response = Response> + Clone + Sized {
-    /// Makes a service for each connection of an instrumented listener that
-    /// does everything there is to do: it tells of requests and responses,
-    /// follows request bodies that outlive their response, and gives handlers
-    /// `ConnectInfo<Conn>` and `ConnectInfo<SocketAddr>`.
+    /// Makes a service for each connection of an instrumented listener. It
+    /// reports requests and responses, follows request bodies that outlive their
+    /// response, and gives handlers `ConnectInfo<Conn>` and
+    /// `ConnectInfo<SocketAddr>`.
     ///
-    /// It is outside of the whole router, so no route can miss it. It goes
-    /// where `into_make_service()` went; see [the module](crate::axum) for an
+    /// Put it where `into_make_service()` stood. It is outside of the whole
+    /// router, so no route can miss it. [The module](crate::axum) has an
     /// example.
     fn into_make_service_with_conn_state(self) -> IntoMakeServiceWithConnState<Self> {
         IntoMakeServiceWithConnState { inner: self }

@@ -29,9 +29,9 @@
 //!
 //! # Shutting down
 //!
-//! Not with axum's `with_graceful_shutdown`, which closes idle connections at
-//! once and so loses the requests that are on their way to them, but with
-//! [`Drain::run`](crate::Drain::run):
+//! Use [`Drain::run`](crate::Drain::run). axum's own `with_graceful_shutdown`
+//! closes idle connections at once, and loses the requests that are on their way
+//! to them.
 //!
 //! ```no_run
 //! # use hyper_connstate::axum::ConnStateServiceExt;
@@ -60,8 +60,8 @@
 //!
 //! `into_make_service_with_connect_info::<Conn>()` works as well, together
 //! with [`ConnStateLayer::new`](crate::ConnStateLayer::new) as the router's
-//! outermost layer. It is easier to get wrong: routes and fallbacks added
-//! after the layer are not behind it, and request bodies are not followed.
+//! outermost layer. But it is easier to get wrong: the layer misses routes and
+//! fallbacks that are added after it, and request bodies are not followed.
 
 mod extract;
 mod listener;

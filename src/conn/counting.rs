@@ -6,17 +6,17 @@ use super::Conn;
 use crate::sync::atomic::Ordering;
 
 impl Conn {
-    /// The request that is being served does not count as use: for
-    /// [`Connections::idle_for`](crate::Connections::idle_for), as if it had
-    /// not come. For handlers of health checks and metrics.
+    /// Makes the request that is being served not count as use:
+    /// [`Connections::idle_for`](crate::Connections::idle_for) treats it as if
+    /// it had not come. Call it in handlers of health checks and metrics.
     ///
     /// [`InstrumentedListener::discount_requests`](crate::InstrumentedListener::discount_requests)
-    /// does it by the request's head.
+    /// chooses such requests by their heads.
     pub fn discount_request(&self) {
         self.0.discounted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The connection does not count as use, whatever it does: a load
+    /// Makes the connection not count as use, whatever it does: a load
     /// balancer's, say, in a hook that knows its address.
     ///
     /// ```

@@ -13,32 +13,31 @@ use crate::{CloseReason, ConnState};
 pub(crate) const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 impl Conn {
-    /// Closes the connection: from a hook, a handler or anywhere.
+    /// Closes the connection now: from a hook, a handler or anywhere.
     ///
-    /// It ends in [`Closed`](ConnState::Closed) soon, whatever it was waiting
-    /// for: a silent client, one that does not read, a handler, a TLS
-    /// handshake. Its task, which is woken for that, does the closing; a task
-    /// that blocks its thread closes nothing until it stops blocking.
+    /// It ends in [`Closed`](ConnState::Closed) soon, whatever it waits for: a
+    /// silent client, one that does not read, a handler, a TLS handshake. Its
+    /// task is woken and closes it. A task that blocks its thread closes nothing
+    /// until it stops blocking.
     ///
     /// - **New or Idle**: closed in good order. What has been written reaches
-    ///   the client, so a hook that calls `close` at Idle never cuts an answer
-    ///   short. Over HTTP/2 the client is told which of its requests were
-    ///   looked at (GOAWAY, RFC 9113, section 6.8), and can send the others
-    ///   again. Then the server's side is closed, and the client has half a
-    ///   second to close its own, as in Go: bytes that are still under way to
-    ///   the server must not make the system throw those away that are under
-    ///   way to the client. (Where the runtime has no timer, there is no such
-    ///   wait.)
-    /// - **Active**: broken off. To end it after the answer, use
+    ///   the client, so a hook that calls `close` at Idle never cuts a response
+    ///   short. Over HTTP/2 the client is told which of its requests were looked
+    ///   at (GOAWAY, RFC 9113, section 6.8), and can send the others again. Then
+    ///   the server closes its side, and the client has half a second to close
+    ///   its own, as in Go. Without that wait, bytes still on their way to the
+    ///   server would make the system discard those on their way to the client.
+    ///   (A runtime without a timer does not wait.)
+    /// - **Active**: broken off. To end it after the response, use
     ///   [`drain`](Self::drain).
-    /// - **Hijacked**: both sides of the socket are shut down, whether its
-    ///   owner touches it or not. That takes a stream whose socket is known:
-    ///   tokio's, or tokio-rustls' around one of these (feature `tls`). The
-    ///   reads and writes of others fail from then on.
+    /// - **Hijacked**: both sides of the socket are shut down, even if its owner
+    ///   does not touch it. The socket has to be known: a stream of tokio's, or
+    ///   tokio-rustls' around one (feature `tls`). On other streams, reads and
+    ///   writes fail from then on.
     ///
-    /// A client may send a request in the very moment in which an idle HTTP/1
-    /// connection is closed, and cannot know what became of it: prefer
-    /// [`drain`](Self::drain) where there is no hurry.
+    /// Prefer [`drain`](Self::drain) where there is no hurry. A client may send
+    /// a request at the very moment at which its idle HTTP/1 connection is
+    /// closed, and can't know what became of it.
     ///
     /// Closing a connection that is gone does nothing.
     pub fn close(&self) {
@@ -88,15 +87,15 @@ impl Conn {
         self.close_for(CloseReason::ShutdownForced);
     }
 
-    /// Ends the connection as soon as its client knows, so that the client
-    /// loses no request.
+    /// Ends the connection after telling its client, so that the client loses no
+    /// request.
     ///
-    /// - **HTTP/1**: answers say `Connection: close` from now on, and the
-    ///   connection ends after such an answer. One that is New or Idle is not
-    ///   closed at once, since a request may be under way: it is given a
-    ///   second, and a request that comes is answered.
+    /// - **HTTP/1**: responses say `Connection: close` from now on, and the
+    ///   connection ends after such a response. A New or Idle connection stays
+    ///   open for one more second, since a request may be under way; if one
+    ///   comes it is answered.
     /// - **HTTP/2**: the client is told to send no more requests on this
-    ///   connection (GOAWAY); those that it has sent are answered.
+    ///   connection (GOAWAY). Those that it has sent are answered.
     /// - **Hijacked**: its owner is told ([`draining`](Self::draining)), and
     ///   ends it when it sees fit.
     ///
@@ -172,23 +171,22 @@ impl Conn {
         self.0.goaway_code.get().copied()
     }
 
-    /// Resolves when the stream is really gone and its end has been reported,
-    /// at once if it is already.
+    /// Resolves when the stream is really gone and its end has been reported. If
+    /// it is gone already, it resolves at once.
     ///
-    /// A hijacked connection's stream is gone when its new owner drops it:
-    /// what Go has no event for. A stream that was taken out with
+    /// The stream of a hijacked connection is gone when its new owner drops it.
+    /// (Go has no event for that.) A stream that was taken out with
     /// [`ConnIo::into_inner`](crate::ConnIo::into_inner) is out of sight, and
     /// counts as gone from then on.
     pub async fn closed(&self) {
         self.wait_until(|| self.is_done()).await;
     }
 
-    /// Resolves when the connection is to be drained: by
-    /// [`drain`](Self::drain), or because the server shuts down gracefully.
-    /// Never if that does not happen.
+    /// Resolves when the connection is to be drained: by [`drain`](Self::drain),
+    /// or because the server shuts down gracefully. It never resolves if that
+    /// does not happen.
     ///
-    /// For the owners of hijacked connections, which nobody else can tell to
-    /// come to an end:
+    /// For owners of hijacked connections: nobody else can end these politely.
     ///
     /// ```
     /// # async fn next_message() -> Option<()> { None }

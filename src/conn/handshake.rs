@@ -11,8 +11,8 @@ use crate::sync::atomic::{AtomicU8, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandshakeOutcome {
-    /// Whether it completed. It did not if it failed, or was given up: by a
-    /// time-out, a shutdown, or because the client was gone.
+    /// Whether it completed. If not, it failed or was given up: by a time-out, a
+    /// shutdown, or because the client was gone.
     pub completed: bool,
     /// How long it took.
     pub duration: Duration,
@@ -50,7 +50,7 @@ impl fmt::Display for TlsVersion {
 pub(super) struct AtomicTlsVersion(AtomicU8);
 
 impl Conn {
-    /// The version of TLS, if somebody has said it; `serve` does.
+    /// The version of TLS, if it is known. `serve` sets it.
     pub fn tls_version(&self) -> Option<TlsVersion> {
         match self.0.tls_version.0.load(Ordering::Relaxed) {
             1 => Some(TlsVersion::Tls12),
@@ -59,8 +59,8 @@ impl Conn {
         }
     }
 
-    /// Says which version of TLS the connection speaks. In an accept loop of
-    /// your own, say it before the handshake is over, so that
+    /// Sets the version of TLS. In an accept loop of your own, call it before
+    /// the handshake is over, so that
     /// [`Hook::on_handshake`](crate::Hook::on_handshake) and the metrics know:
     ///
     /// ```

@@ -44,18 +44,19 @@ use crate::{Address, ConnState, Policies, Policy, Protocol};
 
 /// A handle to one connection: who it is, and what it is doing.
 ///
-/// Cheap to clone. Handles are given out by
-/// [`InstrumentedListener::accept`](crate::InstrumentedListener::accept), to
-/// every [`Hook`](crate::Hook) call and, through the layer, to handlers; they stay valid
-/// after the connection is gone and then say `Closed` or `Hijacked`.
+/// Cheap to clone. You get one from
+/// [`InstrumentedListener::accept`](crate::InstrumentedListener::accept), in
+/// every [`Hook`](crate::Hook) call and, through the layer, in handlers. It
+/// stays valid after the connection is gone, and then says `Closed` or
+/// `Hijacked`.
 ///
 /// Two handles are equal if they are of the same connection.
 ///
 /// # Values of your own
 ///
-/// A connection carries typed values that hooks and handlers both see: Go's
-/// `ConnContext`. Values are cloned out, so put an `Arc` around what is large
-/// or shared.
+/// A connection carries typed values that hooks and handlers both see (Go calls
+/// it `ConnContext`). You get clones, so put an `Arc` around what is large or
+/// shared.
 ///
 /// ```
 /// use hyper_connstate::{Conn, ConnState};
@@ -242,9 +243,10 @@ impl Conn {
         self.0.late_remote_addr.get().unwrap_or(&self.0.remote_addr)
     }
 
-    /// Says who the client really is, where that is learnt after the connection
-    /// was accepted: from a load balancer's PROXY protocol header, say. Returns
-    /// `false`, and changes nothing, if it was said before.
+    /// Sets who the client really is, where that is learnt after the connection
+    /// was accepted: from a load balancer's PROXY protocol header, say (see the
+    /// [guide](crate::guide::how_do_i#take-the-clients-address-from-the-proxy-protocol)).
+    /// It works once: the second time it returns `false` and changes nothing.
     pub fn set_remote_addr(&self, address: impl Into<Address>) -> bool {
         self.0.late_remote_addr.set(address.into()).is_ok()
     }
@@ -254,13 +256,13 @@ impl Conn {
         &self.0.local_addr
     }
 
-    /// The state last reported. Inside a hook, the state being reported.
+    /// The state last reported. Inside a hook, it is the state being reported.
     pub fn state(&self) -> ConnState {
         self.0.state.load().state
     }
 
-    /// The state before: at [`Closed`](ConnState::Closed), what the connection
-    /// was doing when it ended. `None` while it is New.
+    /// The state before this one. At [`Closed`](ConnState::Closed), it is what
+    /// the connection was doing when it ended. `None` while it is New.
     pub fn previous_state(&self) -> Option<ConnState> {
         self.0.state.load().previous
     }
@@ -279,8 +281,8 @@ impl Conn {
 
     /// The protocol, as far as the bytes have told.
     ///
-    /// For HTTP/2 it is known when the client's preface has been read and
-    /// answered: the first `Active` may still be [`Protocol::Unknown`].
+    /// HTTP/2 is known when the client's preface has been read and answered. So
+    /// the first `Active` may still be [`Protocol::Unknown`].
     pub fn protocol(&self) -> Protocol {
         self.tracker().protocol()
     }
@@ -296,8 +298,8 @@ impl Conn {
         now().saturating_duration_since(self.0.accepted_at)
     }
 
-    /// How many requests of this connection have reached the layer, those
-    /// being served included.
+    /// How many requests of this connection have reached the layer, including
+    /// those being served.
     pub fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
     }

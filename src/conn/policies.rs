@@ -14,14 +14,15 @@ use crate::{Policies, Policy};
 struct OwnPolicies(Arc<Policies>);
 
 impl Conn {
-    /// Has this connection obey policies of its own, instead of those of its
+    /// Gives this connection policies of its own, in place of those of its
     /// registry: in a handler whose client may be slow, say. Call it at
-    /// [`New`](crate::ConnState::New) to have it hold from the beginning.
+    /// [`New`](crate::ConnState::New) to make them hold from the beginning.
     ///
-    /// The limits on connections in it mean nothing here, and a connection that
-    /// is in no registry obeys nobody ([`Connections::insert`](crate::Connections::insert)).
-    /// The time-outs of the registry hold until the task that looks after them
-    /// looks again: a sixteenth of the shortest time-out at most.
+    /// Limits on the number of connections have no effect here. Nobody enforces
+    /// policies for a connection that is in no registry
+    /// ([`Connections::insert`](crate::Connections::insert)). The registry's
+    /// time-outs hold until its task looks again, which takes a sixteenth of the
+    /// shortest time-out at most.
     ///
     /// ```
     /// # use hyper_connstate::Conn;
@@ -40,8 +41,7 @@ impl Conn {
         }
     }
 
-    /// What is demanded of this connection: its own policies, or those of its
-    /// registry.
+    /// The policies of this connection: its own, or those of its registry.
     pub fn policies(&self) -> Policies {
         let own = self.own_policies();
         let policies = own.or_else(|| Some(self.0.observer.get()?.policies()));

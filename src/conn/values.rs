@@ -28,9 +28,9 @@ impl Conn {
     /// Keeps a value with the connection, and returns the value of this type
     /// that it replaces.
     ///
-    /// Values are dropped when the connection has ended and that has been
-    /// reported (a hijacked one when its stream is gone), so a value may hold
-    /// its own `Conn`. From then on nothing is kept.
+    /// Values are dropped when the connection is gone and its end has been
+    /// reported (a hijacked one, when its stream is gone). So a value may hold
+    /// its own `Conn`. After that nothing is kept.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
         let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
         let mut slots = self.slots();

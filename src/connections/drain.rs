@@ -33,13 +33,12 @@ pub struct Drain {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// How many came to an end in good order: after an answer that said so,
-    /// after their grace, or because their client or new owner had done with
-    /// them.
+    /// How many ended in good order: after a response that said so, after their
+    /// grace, or because their client or new owner was done with them.
     pub drained: usize,
     /// How many were closed by force when the time was up.
     pub forced: usize,
-    /// How many were broken off for another reason while the drain ran: by a
+    /// How many were broken off while the drain ran, for another reason: a
     /// reset, a time-out, a handler's panic, a protocol error, or
     /// [`Conn::close`].
     pub broken: usize,
@@ -68,17 +67,17 @@ impl Drain {
     /// be under way; a second unless it is set.
     ///
     /// A request that was sent before its client knew of the drain is answered
-    /// if it comes within this time, so it should be longer than a packet takes
-    /// to a client and back. It ends early enough for the connections to be
-    /// closed in good order within the drain's timeout. With zero, quiet
-    /// connections are closed at once.
+    /// if it comes within this time. So set it longer than a packet takes to a
+    /// client and back. It is shortened where the drain's timeout would leave no
+    /// time to close the connections in good order. With zero, quiet connections
+    /// are closed at once.
     pub fn idle_grace(mut self, grace: Duration) -> Self {
         self.idle_grace = grace;
         self
     }
 
-    /// Waits for hijacked connections too, until the time is up. They are told
-    /// through [`Conn::draining`], and are not closed.
+    /// Waits for hijacked connections too, until the time is up. Their owners
+    /// learn of the drain from [`Conn::draining`]. They are not closed.
     pub fn wait_for_hijacked(mut self, wait: bool) -> Self {
         self.wait_for_hijacked = wait;
         self
@@ -94,9 +93,9 @@ impl Drain {
     /// Runs a server until `signal` resolves, then drains its connections, and
     /// keeps the server alive for as long as that takes.
     ///
-    /// This is how to shut down `axum::serve`. Its own
-    /// `with_graceful_shutdown` has hyper close idle connections at once, which
-    /// loses the requests that are on their way to them.
+    /// Shut down `axum::serve` with this. Its own `with_graceful_shutdown`
+    /// closes idle connections at once, and loses the requests that are on their
+    /// way to them.
     ///
     /// ```no_run
     /// # async fn example<S>(

@@ -15,13 +15,14 @@ impl Connections {
     /// For programs that exit when nobody uses them.
     ///
     /// New and Idle connections do not hold it up: a client that only keeps a
-    /// connection open uses nothing. Nor does what does not count: see
-    /// [`discount_requests`](crate::InstrumentedListener::discount_requests) and
-    /// [`Conn::discount`]. Where there has been no request yet, the time counts
-    /// from when the registry was made. Needs a tokio runtime with a timer.
+    /// connection open uses nothing. Exempt requests with
+    /// [`discount_requests`](crate::InstrumentedListener::discount_requests),
+    /// and connections with [`Conn::discount`]. Before the first request, the
+    /// time counts from when the registry was made. Needs a tokio runtime with a
+    /// timer.
     ///
-    /// A request may come in the moment in which it resolves: go on with
-    /// [`drain`](Self::drain), which serves it.
+    /// Go on with [`drain`](Self::drain): a request may come at the moment at
+    /// which this resolves, and a drain answers it.
     pub async fn idle_for(&self, duration: Duration) {
         let mut uses = Uses::default();
         loop {
@@ -44,10 +45,10 @@ impl Connections {
         }
     }
 
-    /// Resolves when there has been no connection for `duration`, but for those
-    /// that do not count ([`Conn::discount`]). Unlike
-    /// [`idle_for`](Self::idle_for), clients that only keep a connection open
-    /// hold it up. Needs a tokio runtime with a timer.
+    /// Resolves when there has been no connection for `duration`, apart from
+    /// those that do not count ([`Conn::discount`]). Unlike for
+    /// [`idle_for`](Self::idle_for), a client that only keeps a connection open
+    /// holds it up. Needs a tokio runtime with a timer.
     pub async fn empty_for(&self, duration: Duration) {
         let mut empty_since = None;
         loop {

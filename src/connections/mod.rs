@@ -31,14 +31,16 @@ use crate::{Conn, ConnId};
 
 /// The live connections of a listener, hijacked ones included.
 ///
-/// [`InstrumentedListener::connections`](crate::InstrumentedListener::connections)
-/// hands it out; clones are of the same registry. Connections are added when
-/// they are accepted and leave when their stream is gone, and nothing here is
-/// touched in between: what they are doing is read from themselves.
+/// You get it from
+/// [`InstrumentedListener::connections`](crate::InstrumentedListener::connections).
+/// Clones are the same registry. A connection is in it from when it is accepted
+/// until its stream is gone. State changes don't touch the registry; counts read
+/// each connection.
 ///
-/// Counts and snapshots are taken while connections come, go and go on, so they
-/// are of one moment only as far as that can be had without stopping them.
-/// [`stats`](Self::stats) lets none come or go meanwhile, and adds up.
+/// [`counts`](Self::counts) and [`snapshot`](Self::snapshot) stop nobody.
+/// Connections come, go and change while they look, so what they say is not
+/// exactly of one moment. [`stats`](Self::stats) lets no connection come or go
+/// while it looks, so its numbers add up.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -69,8 +71,8 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// A registry for connections that come from no instrumented listener;
-    /// they are added with [`insert`](Self::insert).
+    /// A registry for connections that come from no instrumented listener. Add
+    /// them with [`insert`](Self::insert).
     pub fn new() -> Self {
         Self(Registry::new())
     }
@@ -79,7 +81,7 @@ impl Connections {
     /// [`ConnIo::new`](crate::ConnIo::new). It leaves by itself.
     ///
     /// Returns `false`, and does nothing, if the connection is in a registry
-    /// already: those of an instrumented listener are.
+    /// already. Those of an instrumented listener are.
     pub fn insert(&self, conn: &Conn) -> bool {
         conn.set_observer(self.0.clone())
     }
@@ -99,8 +101,8 @@ impl Connections {
         self.0.shard(id).conns.get(&id).cloned()
     }
 
-    /// The connections, in no particular order. Those that come while it is
-    /// iterated may be missing.
+    /// The connections, in no particular order. It may miss those that come
+    /// while you iterate.
     pub fn iter(&self) -> impl Iterator<Item = Conn> + Send + use<> {
         let registry = self.0.clone();
         (0..SHARDS).flat_map(move |index| {
@@ -111,8 +113,8 @@ impl Connections {
     /// Resolves when there is no connection, hijacked ones included; at once if
     /// there is none.
     ///
-    /// New ones may come at any time: it says that there was a moment without.
-    /// Stop accepting first to have it last.
+    /// Stop accepting first if it is to stay so: new connections may come at any
+    /// time.
     pub async fn wait_empty(&self) {
         let mut gone = pin!(self.one_gone());
         loop {
@@ -137,32 +139,29 @@ impl Connections {
         self.iter().map(|conn| conn.close()).count()
     }
 
-    /// Ends all connections so that no client loses a request, within
-    /// `timeout`.
+    /// Ends all connections so that no client loses a request, within `timeout`.
     ///
-    /// - **The listener** stops accepting and is closed, as soon as it is asked
-    ///   for the next connection: `axum::serve` and [`serve`](fn@crate::serve)
-    ///   always are asking.
-    /// - **HTTP/1**: answers say `Connection: close` from now on. New and Idle
-    ///   connections are not closed at once, since a request may be under way:
-    ///   they are given a second ([`Drain::idle_grace`]), and a request that
-    ///   comes is answered.
-    /// - **HTTP/2**: clients are told to send no more requests (GOAWAY); those
+    /// Keep the server running until the drain is over: a server that is told to
+    /// shut down, or is dropped, closes its idle connections at once, and loses
+    /// the requests that are on their way to them. [`Drain::run`] takes care of
+    /// it.
+    ///
+    /// - **The listener** is closed as soon as the server asks it for the next
+    ///   connection. `axum::serve` and [`serve`](fn@crate::serve) always do.
+    /// - **HTTP/1**: responses say `Connection: close` from now on. New and Idle
+    ///   connections stay open for one more second ([`Drain::idle_grace`]),
+    ///   since a request may be under way; if one comes it is answered.
+    /// - **HTTP/2**: clients are told to send no more requests (GOAWAY). Those
     ///   that they have sent are answered.
     /// - **Hijacked** connections are told ([`Conn::draining`]) and left to
-    ///   their owners, waited for ([`Drain::wait_for_hijacked`]), or closed in
-    ///   the end ([`Drain::force_hijacked`]).
-    /// - When the time is up, those that are left are closed by force.
+    ///   their owners. They can be waited for ([`Drain::wait_for_hijacked`]), or
+    ///   closed in the end ([`Drain::force_hijacked`]).
+    /// - When the time is up, connections that are left are closed by force.
     ///
-    /// Keep the server running until the drain is over. A server that is told
-    /// to shut down, or dropped, closes its idle connections at once, and the
-    /// requests that are on their way to them are lost. [`Drain::run`] takes
-    /// care of it.
-    ///
-    /// It begins when the returned value is awaited, and takes a tokio runtime
-    /// with a timer. If that is dropped before its end, nobody is drained any
-    /// more, but a listener that was closed stays closed. Several drains may
-    /// run at once: connections are drained as long as one of them runs.
+    /// The drain begins when you await it. It needs a tokio runtime with a
+    /// timer. If you drop it before its end, connections are no longer drained,
+    /// but a closed listener stays closed. Several drains may run at once:
+    /// connections are drained as long as one of them runs.
     ///
     /// ```no_run
     /// # async fn example(connections: hyper_connstate::Connections) {

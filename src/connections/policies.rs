@@ -7,12 +7,12 @@ use crate::policies::enforcer::Enforcer;
 use crate::{Limit, Policies, Policy};
 
 impl Connections {
-    /// Demands this of the connections from now on: of those that come, and of
-    /// those that are there, but for those that have
-    /// [policies of their own](crate::Conn::set_policies).
+    /// Sets the policies of the connections, from now on: of those that come and
+    /// of those that are there, except those that have [policies of their
+    /// own](crate::Conn::set_policies).
     ///
-    /// A time-out that is set shorter holds for what began before. A limit that
-    /// is lowered closes nothing.
+    /// A time-out that is shorter now holds for what began before, too. A limit
+    /// that is lower now closes nothing.
     pub fn set_policies(&self, policies: Policies) {
         let policies = self.0.enforcer.set_policies(policies);
         // Either they see the new policies when they come, or are seen here.
@@ -22,17 +22,17 @@ impl Connections {
         self.0.run_enforcer(&policies);
     }
 
-    /// What is demanded of the connections.
+    /// The policies of the connections.
     pub fn policies(&self) -> Policies {
         Arc::unwrap_or_clone(self.0.enforcer.policies())
     }
 
-    /// How many connections have failed this policy so far.
+    /// How many times this policy has run out for a connection.
     pub fn expired(&self, policy: Policy) -> u64 {
         self.0.enforcer.expired(policy)
     }
 
-    /// How many connections have been refused for this limit so far.
+    /// How many connections this limit has refused.
     pub fn refused(&self, limit: Limit) -> u64 {
         self.0.enforcer.refused(limit)
     }

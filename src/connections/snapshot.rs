@@ -10,13 +10,13 @@ use crate::{Address, ConnId, ConnState, Protocol};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateCounts {
-    /// Accepted, and nothing was read yet.
+    /// Accepted, and nothing has been read yet.
     pub new: usize,
     /// With a request under way.
     pub active: usize,
     /// Waiting for a request.
     pub idle: usize,
-    /// Passed to someone else, whose stream is still there.
+    /// Passed to a new owner, whose stream is still there.
     pub hijacked: usize,
 }
 
@@ -57,7 +57,7 @@ impl ConnSnapshot {
 }
 
 impl Connections {
-    /// How many are in which state. Looks at each connection.
+    /// How many connections are in which state. Looks at each connection.
     pub fn counts(&self) -> StateCounts {
         let mut counts = StateCounts::default();
         self.for_each(|conn| match conn.state() {

@@ -7,12 +7,12 @@ use super::registry::SHARDS;
 use super::{Connections, StateCounts};
 use crate::{CloseReason, Conn, ConnState, Limit, Policy, Protocol};
 
-/// What has become of all connections of a registry, in numbers:
+/// The connections of a registry in numbers, since it was made:
 /// [`Connections::stats`].
 ///
-/// It is one moment's: `accepted` is always the sum of `live` and `closed`.
-/// Everything but `live` and [`HandshakeCounts::under_way`] only ever grows, as
-/// counters do, and begins at zero.
+/// All numbers are of one moment, so `accepted` is always the sum of `live` and
+/// `closed`. Everything but `live` and [`HandshakeCounts::under_way`] begins at
+/// zero and only grows, as counters do.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -38,16 +38,15 @@ use crate::{CloseReason, Conn, ConnState, Limit, Policy, Protocol};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnStats {
-    /// How many have come, those included that have gone.
+    /// How many connections have come, including those that are gone.
     pub accepted: u64,
-    /// How many are there.
+    /// How many connections are there now.
     pub live: LiveCounts,
-    /// How many have gone, and why. A hijacked connection goes when its new
+    /// How many are gone, and why. A hijacked connection is gone when its new
     /// owner drops the stream.
     pub closed: ClosedCounts,
-    /// How many requests have reached the layer, on connections that are there
-    /// and on those that have gone. Those being served are among them, as in
-    /// [`Conn::requests`].
+    /// How many requests have reached the layer, on all connections, including
+    /// those being served ([`Conn::requests`]).
     pub requests: u64,
     /// How often accepting has failed.
     pub accept_errors: AcceptErrorCounts,
@@ -153,8 +152,8 @@ impl LiveCounts {
         index_of(state).map_or(0, |state| self.0[state][protocol as usize])
     }
 
-    /// How many are in which state and speak which protocol: all states but
-    /// Closed with all protocols, those of which there is none included.
+    /// How many are in which state and speak which protocol: every state but
+    /// Closed with every protocol, zeros included.
     pub fn iter(&self) -> impl Iterator<Item = (ConnState, Protocol, u64)> + use<> {
         let counts = *self;
         STATES.into_iter().flat_map(move |state| {
@@ -202,8 +201,8 @@ impl ClosedCounts {
         state_counts(|state| self.0[reason.index()][state])
     }
 
-    /// How many have gone for which reason: all of [`CloseReason::ALL`], those
-    /// for which none has gone included.
+    /// How many have gone for which reason: all of [`CloseReason::ALL`], zeros
+    /// included.
     pub fn by_reason(&self) -> impl Iterator<Item = (CloseReason, u64)> + '_ {
         CloseReason::ALL.iter().map(|&reason| (reason, self.of(reason)))
     }
@@ -220,18 +219,18 @@ impl ClosedCounts {
 
 /// How often accepting has failed: [`ConnStats::accept_errors`].
 ///
-/// The accept loops of this crate count here: that of
-/// [`serve`](fn@crate::serve), and the listener in `axum::serve`. A loop of
-/// your own has the errors itself.
+/// [`serve`](fn@crate::serve) and the listener in `axum::serve` count here. A
+/// loop of your own gets the errors itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AcceptErrorCounts {
     /// A connection was lost before it was accepted: its client was gone by
-    /// then, or a firewall forbade it.
+    /// then, or a firewall forbade it. Accepting goes on.
     pub lost: u64,
-    /// File descriptors, buffers or memory had run out.
+    /// File descriptors, buffers or memory had run out. Accepting goes on after a
+    /// pause.
     pub exhausted: u64,
-    /// The listener failed in a way that does not pass.
+    /// The listener failed for good.
     pub fatal: u64,
 }
 
@@ -244,8 +243,8 @@ impl AcceptErrorCounts {
 
 /// What has become of TLS handshakes: [`ConnStats::handshakes`].
 ///
-/// Those are counted that [`Handshake::complete`](crate::Handshake::complete)
-/// runs, and so those of `serve`.
+/// The handshakes that [`Handshake::complete`](crate::Handshake::complete) runs
+/// are counted, and so those of `serve`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandshakeCounts {
@@ -315,11 +314,11 @@ impl Connections {
         stats
     }
 
-    /// What has become of all connections, in numbers, of one moment.
+    /// The connections in numbers, all of one moment.
     ///
-    /// It looks at each connection, which takes 1.5 ms for 100,000 of them, and
-    /// keeps connections from coming and going for that time. Requests do not
-    /// wait for it. For exporters that ask every few seconds.
+    /// It looks at each connection, and keeps connections from coming and going
+    /// meanwhile. Requests do not wait for it. Made for exporters that ask every
+    /// few seconds.
     pub fn stats(&self) -> ConnStats {
         // All shards at once: one after the other they would be of different
         // moments, and there could seem to be more connections than there ever

@@ -6,14 +6,14 @@ use std::sync::{Arc, Weak};
 use super::Connections;
 use super::registry::Registry;
 
-/// A handle to a registry that does not keep it: [`Connections::downgrade`].
+/// A handle that does not keep the registry alive: [`Connections::downgrade`].
 ///
-/// For callbacks that are never let go of, as those of metrics exporters are.
+/// For callbacks that are never dropped, such as those of metrics exporters.
 #[derive(Clone, Default)]
 pub struct WeakConnections(Weak<Registry>);
 
 impl WeakConnections {
-    /// The registry, if anything still keeps it: a [`Connections`], the
+    /// The registry, if anything keeps it alive: a [`Connections`], the
     /// listener, or one of the connections.
     pub fn upgrade(&self) -> Option<Connections> {
         self.0.upgrade().map(Connections)
@@ -27,7 +27,7 @@ impl fmt::Debug for WeakConnections {
 }
 
 impl Connections {
-    /// A handle that does not keep the registry.
+    /// A handle that does not keep the registry alive.
     pub fn downgrade(&self) -> WeakConnections {
         WeakConnections(Arc::downgrade(&self.0))
     }

@@ -345,13 +345,11 @@ impl Ending {
 /// What the server is told when it reads or writes then, and handlers that read
 /// a body.
 fn closed(sensor: &Sensor) -> io::Error {
-    match sensor.tracker().first_cause() {
-        Some(reason @ (CloseReason::BodyTimeout | CloseReason::WriteTimeout)) => {
-            io::Error::new(io::ErrorKind::TimedOut, reason.to_string())
-        }
-        _ => {
-            let text = "the program has closed the connection";
-            io::Error::new(io::ErrorKind::ConnectionAborted, text)
-        }
-    }
+    let reason = sensor.tracker().first_cause().unwrap_or(CloseReason::ClosedByProgram);
+    let kind = match reason {
+        CloseReason::BodyTimeout | CloseReason::WriteTimeout => io::ErrorKind::TimedOut,
+        _ => io::ErrorKind::ConnectionAborted,
+    };
+    let conn = sensor.conn();
+    io::Error::new(kind, format!("connection {} from {}: {reason}", conn.id(), conn.remote_addr()))
 }

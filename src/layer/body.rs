@@ -14,8 +14,8 @@ pin_project! {
     /// A response body that tells its connection when it is over: when it has
     /// given its last frame, failed or been dropped.
     ///
-    /// It forwards everything else, its size included, so that hyper sends the
-    /// `Content-Length` that it would send for the body inside.
+    /// It forwards everything else, its size included. So hyper sends the same
+    /// `Content-Length` as without it.
     pub struct ConnStateBody<B> {
         // Dropped first: a response is over once nothing of it is left.
         #[pin]

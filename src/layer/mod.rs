@@ -16,16 +16,16 @@ use crate::Conn;
 /// over.
 ///
 /// An HTTP/1 connection needs it to be reported as
-/// [`Idle`](crate::ConnState::Idle): where a response ends is not to be seen
-/// from its bytes at a reasonable price. HTTP/2 connections are followed on
-/// the wire, and the layer only counts their requests.
+/// [`Idle`](crate::ConnState::Idle): only the response body knows when it ends,
+/// and the layer watches it. HTTP/2 connections are followed on the wire, and
+/// the layer only counts their requests.
 ///
-/// It belongs **outermost**: it speaks of the requests and responses that it
-/// sees. A layer outside of it that answers by itself, that waits before it
-/// passes a request on, or that collects a response and sends it later, moves
-/// the moment at which a request begins or ends. A second `ConnStateLayer`
-/// around the same request does nothing (but two made with
-/// [`for_conn`](Self::for_conn) count an HTTP/2 request twice).
+/// Make it the **outermost** layer: it can't see what middleware outside it
+/// does. A layer outside it moves the moment at which a request begins or ends
+/// if it answers by itself, waits before it passes a request on, or collects a
+/// response and sends it later. A second `ConnStateLayer` around the same
+/// request does nothing. (But two that were made with
+/// [`for_conn`](Self::for_conn) count an HTTP/2 request twice.)
 ///
 /// # Plain hyper and hyper-util
 ///
@@ -70,13 +70,13 @@ use crate::Conn;
 ///
 /// # Request bodies
 ///
-/// The layer watches the response. hyper keeps a connection busy until the
-/// request's body has been read too. A handler may move that body into a task
-/// which outlives the response; so the bytes that the client sends are counted,
-/// and the connection is `Active` until the body has been read. Some cannot be
-/// counted: those of a head with two lengths, or with a length beside chunks,
-/// and of a request that begins in one read with the last chunk before it. Then
-/// `Idle` may come while the task still reads, or only with the next request.
+/// The layer watches the response. But hyper keeps a connection busy until the
+/// request's body has been read, too, and a handler may move that body into a
+/// task that outlives the response. So the bytes that the client sends are
+/// counted, and the connection is `Active` until they are read. Some cannot be
+/// counted: a head with two lengths, or with a length beside chunks; and a
+/// request that begins in the same read as the last chunk before it. Then `Idle`
+/// may come while the task still reads, or only with the next request.
 #[derive(Clone, Debug, Default)]
 pub struct ConnStateLayer {
     conn: Option<Conn>,
@@ -87,7 +87,7 @@ impl ConnStateLayer {
     /// [`Conn`], or with the feature `axum` a `ConnectInfo<Conn>`.
     ///
     /// A request that has neither passes untouched. With the feature `tracing`
-    /// the first such request is answered with a warning that says what to do.
+    /// the first such request logs a warning that says what to do.
     pub fn new() -> Self {
         Self { conn: None }
     }

@@ -17,11 +17,11 @@ use crate::{Address, Conn};
 
 /// An accepted connection before its TLS handshake.
 ///
-/// Its `New` has been reported, and its stream is not instrumented: it can be
-/// neither read nor written nor served, so a handshake's bytes can't be taken
-/// for a request's. [`complete`](Self::complete) runs the handshake and gives
-/// the stream that is to be served. If the handshake fails, or is given up
-/// (a time-out, a shutdown), the connection is reported as
+/// Its `New` has been reported. Its stream is not instrumented yet, and can be
+/// neither read nor written nor served, so that nothing takes the handshake's
+/// bytes for a request's. [`complete`](Self::complete) runs the handshake and
+/// returns the stream to serve. If the handshake fails or is given up (a
+/// time-out, a shutdown), the connection is reported as
 /// [`Closed`](crate::ConnState::Closed).
 ///
 /// # Example
@@ -59,7 +59,7 @@ impl<T> Handshake<T> {
     /// Begins with a stream that was accepted elsewhere, and reports its
     /// connection as [`New`](crate::ConnState::New).
     ///
-    /// Where there is no handshake to come, use [`ConnIo::new`].
+    /// If there is no handshake, use [`ConnIo::new`].
     pub fn new(
         stream: T,
         remote_addr: impl Into<Address>,
@@ -92,11 +92,11 @@ impl<T> Handshake<T> {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Failed`] with what `handshake` returns as its error,
-    /// and [`HandshakeError::Closed`] if the connection is closed by the
-    /// program meanwhile. Either way the connection has been reported as
-    /// [`Closed`](crate::ConnState::Closed) by then. The same state is
-    /// reported when this future is dropped before it is done.
+    /// [`HandshakeError::Failed`] with the error of `handshake`, or
+    /// [`HandshakeError::Closed`] if the program closed the connection
+    /// meanwhile. The connection has been reported as
+    /// [`Closed`](crate::ConnState::Closed) by then. It is, too, if you drop
+    /// this future before it is done.
     pub async fn complete<F, U, E>(
         self,
         handshake: impl FnOnce(T) -> F,

@@ -104,8 +104,8 @@ pub trait Accept {
 
     /// Waits for the next connection: its stream and the client's address.
     ///
-    /// The future must not lose a connection when it is dropped, since
-    /// servers accept inside `select!`.
+    /// Dropping the future must not lose a connection: servers accept inside
+    /// `select!`.
     ///
     /// # Errors
     ///
@@ -195,17 +195,17 @@ impl<L: Accept> InstrumentedListener<L> {
     /// Waits for the next connection, and reports it as
     /// [`New`](crate::ConnState::New).
     ///
-    /// Nothing lies between the report and the return, so dropping this future
-    /// (in a `select!`, say) never loses a connection that was reported.
+    /// Dropping this future (in a `select!`, say) never loses a connection that
+    /// was reported: it returns right after the report.
     ///
     /// When [its connections](Self::connections) are drained, this closes the
-    /// listener inside, so that the system refuses those who would wait there
-    /// for nobody, and waits for ever.
+    /// listener inside and never resolves. So the system refuses new clients,
+    /// which would wait for nobody.
     ///
     /// # Errors
     ///
-    /// Those of the listener inside. Most of them pass: see
-    /// [`tokio::net::TcpListener::accept`].
+    /// Those of the listener inside. Most are transient, and you can go on
+    /// accepting: see [`tokio::net::TcpListener::accept`].
     pub async fn accept(&mut self) -> io::Result<(ConnIo<L::Io>, Conn)> {
         let io = self.accept_handshake().await?.into_io();
         let conn = io.conn().clone();
@@ -292,9 +292,8 @@ impl<L> InstrumentedListener<L> {
         self.connections.clone()
     }
 
-    /// Has the connections of this listener kept in a registry that there is
-    /// already: that of another listener, to count and drain those of both
-    /// together.
+    /// Keeps the connections of this listener in an existing registry: that of
+    /// another listener, say, to count and drain both together.
     ///
     /// ```
     /// # async fn example(a: tokio::net::TcpListener, b: tokio::net::TcpListener) {
@@ -307,7 +306,7 @@ impl<L> InstrumentedListener<L> {
     /// ```
     ///
     /// The registry's [policies](Self::policies) hold. If it has none, it takes
-    /// over those of this listener.
+    /// those of this listener.
     pub fn with_connections(mut self, connections: Connections) -> Self {
         let own = self.connections.enforcer().policies_if_any();
         if let Some(own) = own.filter(|_| connections.enforcer().policies_if_any().is_none()) {
@@ -317,11 +316,10 @@ impl<L> InstrumentedListener<L> {
         self
     }
 
-    /// Demands this of the connections of this listener: time-outs, ages and
-    /// limits. The same as
-    /// [`set_policies`](Connections::set_policies) of
-    /// [its connections](Self::connections), and so of those of all listeners
-    /// that share their registry.
+    /// Sets time-outs, ages and limits for the connections of this listener. The
+    /// same as [`set_policies`](Connections::set_policies) of [its
+    /// connections](Self::connections): it holds for all listeners that share
+    /// the registry.
     ///
     /// ```
     /// # async fn example(listener: tokio::net::TcpListener) {
@@ -336,31 +334,31 @@ impl<L> InstrumentedListener<L> {
         self
     }
 
-    /// Whether clients that may still be sending are given time, half a second
-    /// at most, after the server has closed its side; on unless it is turned
-    /// off. nginx has it under this name.
+    /// Whether a client that may still be sending gets up to half a second after
+    /// the server has closed its side. On by default. nginx has it under this
+    /// name.
     ///
     /// A server that answers while the client still uploads (`413`, `401`, a
-    /// redirect) closes the connection with bytes unread, and the system then
-    /// sends a reset that overtakes the answer. So only the server's side is
-    /// closed at first, and what still comes is read and thrown away: 16 MiB of
-    /// each connection at most, and of 1,024 connections at once.
+    /// redirect) closes the connection with bytes unread. The system then sends
+    /// a reset, which overtakes the answer. So only the server's side is closed
+    /// at first, and what still comes is read and thrown away: 16 MiB of each
+    /// connection at most, and of 1,024 connections at once.
     pub fn lingering_close(self, on: bool) -> Self {
         self.settings.lingering_close.store(on, Ordering::Relaxed);
         self
     }
 
-    /// Has each request carry its [`Conn`] in its extensions, for handlers that
-    /// find it with `request.extensions().get::<Conn>()` in any stack that has
-    /// the layer. Off unless it is turned on, because it allocates for each
-    /// request. (In axum handlers extract `Conn`, which needs none of this.)
+    /// Puts each request's [`Conn`] into its extensions. Handlers find it with
+    /// `request.extensions().get::<Conn>()`, in any stack that has the layer.
+    /// Off by default, because it allocates for each request. (In axum, extract
+    /// `Conn` instead.)
     pub fn conn_in_requests(self, on: bool) -> Self {
         self.settings.conn_in_requests.store(on, Ordering::Relaxed);
         self
     }
 
-    /// Requests for which `discount` says so by their head do not count as use,
-    /// for [`Connections::idle_for`]: health checks and metrics.
+    /// Chooses requests that do not count as use for [`Connections::idle_for`],
+    /// by their heads: health checks and metrics.
     ///
     /// ```
     /// # async fn example(listener: tokio::net::TcpListener) {
@@ -408,7 +406,7 @@ impl<L> InstrumentedListener<L> {
     }
 }
 
-const CLOSED: &str = "a drain has closed this listener";
+const CLOSED: &str = "a drain has closed this listener; bind a new one to go on accepting";
 
 impl<L: fmt::Debug> fmt::Debug for InstrumentedListener<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -27,10 +27,10 @@ type OnExpiry = dyn Fn(&Conn, Policy) + Send + Sync;
 type OnRefusal = dyn Fn(&Conn, Limit) + Send + Sync;
 type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
 
-/// What a server demands of its connections: time-outs, ages and limits.
+/// Time-outs, ages and limits of a server's connections.
 ///
-/// Nothing is demanded unless it is set. [`Policies::internet`] has a value for
-/// each time-out that a server needs which faces strangers.
+/// Everything is off until you set it. [`Policies::internet`] sets each time-out
+/// that a server needs when it faces strangers.
 ///
 /// ```
 /// # async fn example(listener: tokio::net::TcpListener) {
@@ -56,29 +56,28 @@ type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
 /// - A time-out of length T fires between T and T + T/16 (or T + 100
 ///   milliseconds, if that is more). The program's own stalls do not count: what
 ///   a client sent while the runtime was blocked is read first.
-/// - A connection that has just begun a request is never ended by a time-out
-///   for what it did before.
-/// - It is told: with `408` or `Connection: close` over HTTP/1, with GOAWAY over
-///   HTTP/2.
+/// - A connection that has just begun a request is never ended for what it did
+///   before.
+/// - The client is told: with `408` or `Connection: close` over HTTP/1, with
+///   GOAWAY over HTTP/2.
 /// - [`Conn::close_reason`] says which policy it was, [`on_expiry`](Self::on_expiry)
 ///   is called, and [`Connections::expired`](crate::Connections::expired) counts.
-/// - A connection that is drained already is not drained again for its age or
-///   for being idle; the other time-outs go on.
+/// - A connection that is being drained is not drained again for its age or for
+///   being idle. The other time-outs go on.
 /// - Hijacked connections have no HTTP time-outs, only
 ///   [`tunnel_idle_timeout`](Self::tunnel_idle_timeout). At their
 ///   [`max_age`](Self::max_age) their owner is told ([`Conn::draining`]).
 ///
 /// # Special values
 ///
-/// `None` turns a policy off. A time of zero is over at once, and one that is
-/// too long to be added to the clock is never over. A limit of zero lets nobody
-/// in.
+/// `None` turns a policy off. A time of zero is over at once, and one too long
+/// to be added to the clock is never over. A limit of zero lets nobody in.
 ///
 /// # What it costs
 ///
-/// Nothing per request. One task looks at all connections, a few times a second;
-/// it runs as long as there are time-outs to look after. It takes a tokio runtime
-/// with a timer, that of the first connection; without one no time-out fires.
+/// Nothing per request. One task looks at all connections, a few times a second,
+/// as long as there are time-outs. It needs a tokio runtime with a timer, and
+/// takes that of the first connection. Without a timer no time-out fires.
 #[derive(Clone, Default)]
 #[must_use = "policies do nothing until a listener or a registry has them"]
 pub struct Policies {
@@ -113,7 +112,7 @@ pub(crate) struct Rate {
 }
 
 impl Policies {
-    /// No demands.
+    /// Everything is off.
     pub fn new() -> Self {
         Self::default()
     }
@@ -143,9 +142,10 @@ impl Policies {
     /// How long a TLS handshake may take, from when the connection was accepted.
     /// Then it is closed.
     ///
-    /// For handshakes that run in [`Handshake::complete`](crate::Handshake::complete),
-    /// those of [`serve`](fn@crate::serve) among them, which has a time-out of
-    /// its own too: the shorter one counts.
+    /// It holds for handshakes that run in
+    /// [`Handshake::complete`](crate::Handshake::complete), and so for those of
+    /// [`serve`](fn@crate::serve). `serve` has a time-out of its own, too: the
+    /// shorter one counts.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.handshake_timeout = timeout.into();
         self
@@ -168,14 +168,15 @@ impl Policies {
     /// `Connection: close`, over HTTP/2 with GOAWAY and `ENHANCE_YOUR_CALM`, and
     /// then the connection is closed.
     ///
-    /// Unlike hyper's `header_read_timeout` it does not count the time in which
-    /// a kept connection waits for a request. Where both are set the shorter one
-    /// counts; [`serve`](fn@crate::serve) turns hyper's off where it finds this
-    /// one when it starts.
+    /// Unlike hyper's `header_read_timeout`, it does not count the time in which
+    /// a kept connection waits for a request. If both are set the shorter one
+    /// counts. [`serve`](fn@crate::serve) turns hyper's off if this one is set
+    /// when it starts.
     ///
-    /// Half a head that comes with the end of the request before it counts from
-    /// the next byte on: hyper may have read it, and does not say so. Until then
-    /// the connection is idle.
+    /// One case counts later: if half a head comes in the same read as the end
+    /// of the previous request, the time begins with the next byte. hyper may
+    /// have read that half and does not say so. Until then the connection is
+    /// idle.
     pub fn header_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.header_timeout = timeout.into();
         self
@@ -184,10 +185,10 @@ impl Policies {
     /// How long a connection may be [Idle](crate::ConnState::Idle). Then it is
     /// ended so that its client loses no request.
     ///
-    /// Over HTTP/1 it is closed when the time is up. In the last second of it (or
-    /// in its last half, if that is less) a request that comes is answered with
-    /// `Connection: close`. Over HTTP/2 the client gets a GOAWAY when the time is
-    /// up, and the connection is closed after a round trip.
+    /// Over HTTP/1 the connection is closed when the time is up. A request that
+    /// comes in the last second (or in the last half, if that is less) is
+    /// answered with `Connection: close`. Over HTTP/2 the client gets a GOAWAY
+    /// when the time is up, and the connection is closed after a round trip.
     ///
     /// Long polls, server-sent events and tunnels are not Idle. A PING, SETTINGS
     /// or WINDOW_UPDATE does not make a connection less idle, unless
@@ -201,18 +202,17 @@ impl Policies {
     }
 
     /// Whether anything that an idle client sends counts as use for
-    /// [`idle_timeout`](Self::idle_timeout): HTTP/2's PING, say. Off unless it is
-    /// turned on, because PINGs are cheap, and come from clients that want
-    /// nothing else.
+    /// [`idle_timeout`](Self::idle_timeout): HTTP/2's PING, say. Off by default:
+    /// PINGs are cheap, and some clients send nothing else.
     pub fn frames_reset_idle(mut self, on: bool) -> Self {
         self.frames_reset_idle = on;
         self
     }
 
-    /// Whether HTTP/1 answers carry `Keep-Alive: timeout=…` with the whole seconds
-    /// of [`idle_timeout`](Self::idle_timeout), less one. Off unless it is turned
-    /// on. Clients that honour it (Node's, Apache's and urllib3's among them) do
-    /// not use a connection that is about to be closed.
+    /// Whether HTTP/1 responses carry `Keep-Alive: timeout=…` with the whole
+    /// seconds of [`idle_timeout`](Self::idle_timeout), less one. Off by
+    /// default. Clients that honour it (Node's, Apache's and urllib3's among
+    /// them) do not use a connection that is about to be closed.
     pub fn keep_alive_header(mut self, on: bool) -> Self {
         self.keep_alive_header = on;
         self
@@ -221,67 +221,66 @@ impl Policies {
     /// How long the handler may wait for the next byte of a request's body. Then
     /// the connection is broken off, and the handler's read fails.
     ///
-    /// Only time in which the handler wants more counts; one that does not read
-    /// holds its client up by itself. That takes bodies that are followed: in
-    /// axum, those of `into_make_service_with_conn_state()`. Elsewhere it does
-    /// nothing. Over HTTP/2 it fires when no stream of the connection has got a
-    /// byte, while a handler waits for one.
+    /// Only time in which the handler waits for more counts: a handler that does
+    /// not read holds its client up by itself. This needs bodies that are
+    /// followed, as those of `into_make_service_with_conn_state()` are in axum.
+    /// Elsewhere it does nothing. Over HTTP/2 it fires when a handler waits and
+    /// no stream of the connection has got a byte.
     pub fn body_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.body_timeout = timeout.into();
         self
     }
 
-    /// The least that has to come of a request's body while the handler waits
-    /// for it, in bytes per second, after a grace: Kestrel has 240 bytes per
-    /// second after 5 seconds. A client that is slower is broken off, like one
-    /// that says nothing for [`body_timeout`](Self::body_timeout).
+    /// How many bytes per second of a request's body have to come while the
+    /// handler waits for it, after a grace. Kestrel has 240 bytes per second
+    /// after 5 seconds. A slower client is broken off, as with
+    /// [`body_timeout`](Self::body_timeout).
     pub fn min_body_rate(mut self, bytes_per_second: u64, grace: Duration) -> Self {
         self.min_body_rate = Some(Rate { bytes_per_second, grace });
         self
     }
 
-    /// How long a client may take none of what is there to be sent to it. Then
-    /// the connection is broken off.
+    /// How long a client may take nothing while there is something to send to
+    /// it. Then the connection is broken off.
     ///
-    /// Each byte that the system takes begins the time anew, so a long download
-    /// and an answer that comes in drops (server-sent events) may last for ever.
-    /// Over HTTP/2 it counts as well when an answer has filled the window that
-    /// its client has given it (RFC 9113, section 5.2).
+    /// The time begins anew with each byte that the system takes. So a long
+    /// download, or a response that comes in drops (server-sent events), may
+    /// last for ever. Over HTTP/2 the time also counts while a response fills
+    /// the window that its client has given it (RFC 9113, section 5.2).
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
         self
     }
 
-    /// The least that a client has to take of what is there to be sent to it, in
-    /// bytes per second, after a grace: Kestrel has 240 bytes per second after 5
-    /// seconds. A client that is slower is broken off.
+    /// How many bytes per second a client has to take while there is something
+    /// to send to it, after a grace. Kestrel has 240 bytes per second after 5
+    /// seconds. A slower client is broken off.
     pub fn min_write_rate(mut self, bytes_per_second: u64, grace: Duration) -> Self {
         self.min_write_rate = Some(Rate { bytes_per_second, grace });
         self
     }
 
-    /// How long nothing may pass through a [hijacked](crate::ConnState::Hijacked)
-    /// connection, in either direction: a WebSocket or a tunnel. Then it is
-    /// closed. (A stream that was taken out of its instrumentation is out of
-    /// sight.)
+    /// How long a [hijacked](crate::ConnState::Hijacked) connection (a WebSocket
+    /// or a tunnel) may carry nothing in either direction. Then it is closed. (A
+    /// stream that was taken out of its instrumentation is out of sight.)
     pub fn tunnel_idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.tunnel_idle_timeout = timeout.into();
         self
     }
 
     /// How long a connection may live. Then it is [drained](Conn::drain):
-    /// requests that are under way are answered, however long they take, unless
+    /// requests under way are answered, however long they take, unless
     /// [`age_grace`](Self::age_grace) is set.
     ///
-    /// Each connection's age is up to a tenth longer or shorter, so that those
+    /// Each connection's limit is up to a tenth longer or shorter, so that those
     /// which came together do not all come again together.
     pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.max_age = age.into();
         self
     }
 
-    /// How long a connection may go on after its [`max_age`](Self::max_age),
-    /// before it is broken off. As long as its requests take, unless it is set.
+    /// How long a connection may go on after its [`max_age`](Self::max_age)
+    /// before it is broken off. By default, as long as its requests take.
     pub fn age_grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
         self.age_grace = grace.into();
         self
@@ -294,20 +293,19 @@ impl Policies {
         self
     }
 
-    /// How many connections there may be, hijacked ones included. When there are
-    /// as many, no more are accepted until one has gone: new ones wait in the
-    /// system's queue. See [`refuse_when_full`](Self::refuse_when_full).
+    /// How many connections there may be, hijacked ones included. At the limit
+    /// no more are accepted until one is gone: new ones wait in the system's
+    /// queue, unless [`refuse_when_full`](Self::refuse_when_full) is on.
     ///
-    /// Connections that were [inserted](crate::Connections::insert) count, and are
-    /// never refused. A limit that is lowered closes nothing.
+    /// Connections that were [inserted](crate::Connections::insert) count, and
+    /// are never refused. Lowering the limit closes nothing.
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
         self.max_connections = connections.into();
         self
     }
 
     /// Whether connections beyond [`max_connections`](Self::max_connections) are
-    /// refused instead of having to wait: see [`refusal`](Self::refusal). Off
-    /// unless it is turned on.
+    /// [refused](Self::refusal) instead of having to wait. Off by default.
     pub fn refuse_when_full(mut self, on: bool) -> Self {
         self.refuses_when_full = on;
         self
@@ -348,8 +346,7 @@ impl Policies {
         self
     }
 
-    /// What clients are told that are refused; they are closed without a word
-    /// unless it is set.
+    /// What refused clients are told. By default they are closed without a word.
     pub fn refusal(mut self, refusal: Refusal) -> Self {
         self.refusal = refusal;
         self

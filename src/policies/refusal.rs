@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// What a client is told that is refused: [`Policies::refusal`](crate::Policies::refusal).
+/// What a refused client is told:
+/// [`Policies::refusal`](crate::Policies::refusal).
 ///
-/// A client that is told something is told after the first byte of its request,
-/// and after the TLS handshake: before that it would not listen, or its request
-/// would have the system throw the answer away. Over HTTP/1 it gets an answer
-/// with `Connection: close`, over HTTP/2 a GOAWAY with `ENHANCE_YOUR_CALM`. The
-/// service is never called.
+/// Over HTTP/1 it gets a response with `Connection: close`, over HTTP/2 a GOAWAY
+/// with `ENHANCE_YOUR_CALM`. The service is never called. The client is told
+/// after the TLS handshake and after the first byte of its request. Before that
+/// it would not listen, or its request would make the system throw the response
+/// away.
 ///
-/// At most 256 connections of a registry are told at once; others are closed
+/// At most 256 connections of a registry are told at once. Others are closed
 /// without a word, so that refusing costs less than serving.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "a refusal does nothing unless policies have it"]
@@ -45,15 +46,14 @@ impl Refusal {
         Self::answer(StatusCode::TOO_MANY_REQUESTS)
     }
 
-    /// An answer with this status. One that is no final status (a 1xx) becomes
-    /// `503`.
+    /// A response with this status. A 1xx, which is not final, becomes `503`.
     pub fn answer(status: StatusCode) -> Self {
         let last = !status.is_informational();
         let status = if last { status } else { StatusCode::SERVICE_UNAVAILABLE };
         Self(Some(Words { status, retry_after: None }))
     }
 
-    /// Has the answer say when to try again, in whole seconds (RFC 9110, section
+    /// Adds `Retry-After` with this time, in whole seconds (RFC 9110, section
     /// 10.2.3).
     pub fn retry_after(mut self, time: Duration) -> Self {
         if let Some(words) = &mut self.0 {

@@ -19,6 +19,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// It is implemented for all of them; `Kind` only keeps them apart and is
 /// inferred.
+///
 /// Sealed: its methods may change.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a tower or hyper service of `Request<Incoming>` nor a \

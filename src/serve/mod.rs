@@ -47,16 +47,16 @@ use crate::{Accept, Conn, InstrumentedListener};
 ///   bodies, and so are axum's own `into_make_service()` and
 ///   `into_make_service_with_connect_info::<Conn>()`.
 ///
-/// The states are told without a [`ConnStateLayer`](crate::ConnStateLayer).
+/// No [`ConnStateLayer`](crate::ConnStateLayer) is needed.
 ///
-/// Errors of accepting that pass are waited out; what a peer sends or a
-/// service returns ends its own connection and nothing else.
+/// Transient accept errors are retried, fatal ones are returned. What a client
+/// sends or a service returns can end its own connection only.
 ///
 /// It needs a tokio runtime with I/O and timers.
 ///
 /// # Errors
 ///
-/// A listener's error that does not pass. Without
+/// A fatal error of the listener. Without
 /// [`with_graceful_shutdown`](Serve::with_graceful_shutdown) it never ends
 /// otherwise.
 ///
@@ -130,24 +130,28 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     /// Configures hyper: time-outs, limits, protocols, all that
     /// [`auto::Builder`](Builder) has.
     ///
-    /// A timer is installed already, so hyper's time-outs work, and extended
-    /// CONNECT (RFC 8441) is on. Note that with a timer hyper gives a client 30
-    /// seconds for a request's head, counted from the end of the answer before
-    /// it: an HTTP/1 connection that is idle for longer is closed. Set
-    /// `header_read_timeout` to have it otherwise.
+    /// A timer is installed already, so hyper's time-outs work. Extended CONNECT
+    /// (RFC 8441) is on.
     ///
-    /// Until the protocol is known hyper-util has no limit of its own: a client
-    /// that says nothing, or half of HTTP/2's preface, is given 30 seconds here.
-    /// So is a make-service.
+    /// With a timer, hyper gives a client 30 seconds for a request's head,
+    /// counted from the end of the previous response. So an HTTP/1 connection
+    /// that is idle for longer is closed. Set `header_read_timeout` to change
+    /// that.
+    ///
+    /// hyper-util has no time-out until it knows the protocol. Here a client
+    /// that says nothing, or half of HTTP/2's preface, gets 30 seconds. A
+    /// make-service does, too.
     pub fn http(mut self, configure: impl FnOnce(&mut Builder<TokioExecutor>)) -> Self {
         configure(&mut self.http);
         self
     }
 
-    /// Looks at each stream before it speaks HTTP, after the TLS handshake: for
-    /// what only the stream knows of a client, to be kept with the connection.
+    /// Calls `inspect` with each stream, after the TLS handshake and before
+    /// HTTP. Use it to keep with the connection what only the stream knows: a
+    /// client certificate, SNI, ALPN, Unix credentials.
     ///
     /// ```no_run
+    /// # #[cfg(feature = "tls")]
     /// # async fn example(
     /// #     listener: hyper_connstate::InstrumentedListener<tokio::net::TcpListener>,
     /// #     acceptor: tokio_rustls::TlsAcceptor,
@@ -179,31 +183,31 @@ impl<L, M, K, T> Serve<L, M, K, T> {
         Serve { listener, make, http, transport, sockets, connection_spans, kind }
     }
 
-    /// Whether what is written goes out at once, in a small packet if need be
-    /// (`TCP_NODELAY`). On unless it is set, as in Go: an answer must not wait
-    /// for the client's acknowledgement of the one before.
+    /// Whether small writes go out at once (`TCP_NODELAY`). On by default, as in
+    /// Go: a response must not wait until the client has acknowledged the one
+    /// before.
     pub fn tcp_nodelay(mut self, on: bool) -> Self {
         self.sockets.nodelay = on;
         self
     }
 
     /// How long a TCP connection is silent before the system asks whether its
-    /// client is still there, and between such questions (`SO_KEEPALIVE`). 15
-    /// seconds unless it is set, as in Go; never, with `None`.
+    /// client is still there, and how often it asks again (`SO_KEEPALIVE`). 15
+    /// seconds by default, as in Go. `None` turns it off.
     pub fn tcp_keepalive(mut self, interval: Option<Duration>) -> Self {
         self.sockets.keepalive = interval;
         self
     }
 
-    /// Whether each connection has a span of its own, in which its task runs;
-    /// off unless it is turned on.
+    /// Whether each connection has a span of its own, in which its task runs.
+    /// Off by default.
     ///
     /// The span is a root with the target `hyper_connstate::connection` and the
     /// fields `hyper.connection.id`, `network.peer.address` and
-    /// `network.peer.port`, and so all that hyper and h2 say of the connection
-    /// has them. It ends when the stream is gone. [`Conn::span`] gives it to
-    /// those who link requests to it. (HTTP/1 handlers run in it; those of
-    /// HTTP/2 have tasks of their own.)
+    /// `network.peer.port`. Events of hyper and h2 about the connection carry
+    /// them. It ends when the stream is gone. [`Conn::span`] returns it, for
+    /// linking requests to it. (HTTP/1 handlers run in it; those of HTTP/2 have
+    /// tasks of their own.)
     #[cfg(feature = "tracing")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
     pub fn connection_spans(mut self, on: bool) -> Self {
@@ -211,8 +215,8 @@ impl<L, M, K, T> Serve<L, M, K, T> {
         self
     }
 
-    /// Stops when `signal` resolves: stops accepting, closes the listener, and
-    /// ends the connections so that no client loses a request, as
+    /// Shuts down when `signal` resolves: stops accepting, closes the listener,
+    /// and ends the connections so that no client loses a request, as
     /// [`Connections::drain`](crate::Connections::drain) does. The result says
     /// what became of them.
     ///
@@ -221,8 +225,8 @@ impl<L, M, K, T> Serve<L, M, K, T> {
     ///
     /// # Errors
     ///
-    /// A listener's error that does not pass. Connections that are there go on
-    /// in their tasks; [`Connections::drain`](crate::Connections::drain) them.
+    /// A fatal error of the listener. Open connections go on in their tasks;
+    /// [`Connections::drain`](crate::Connections::drain) them.
     pub fn with_graceful_shutdown<F>(self, signal: F) -> ServeWithShutdown<L, M, K, T, F>
     where
         F: Future<Output = ()> + Send + 'static,

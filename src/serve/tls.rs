@@ -10,7 +10,7 @@ use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::server::TlsStream;
 
 use super::transport::Transport;
-use crate::{ConnIo, Handshake, TlsVersion, diagnostics};
+use crate::{ConnIo, Handshake, HandshakeError, TlsVersion, diagnostics};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -48,6 +48,8 @@ where
         });
         match tokio::time::timeout(self.timeout, complete).await {
             Ok(Ok(io)) => return Some(io),
+            // What went wrong, and not only that something did.
+            Ok(Err(HandshakeError::Failed(error))) => diagnostics::handshake_failed(&conn, &error),
             Ok(Err(error)) => diagnostics::handshake_failed(&conn, &error),
             Err(elapsed) => diagnostics::handshake_failed(&conn, &elapsed),
         }

@@ -40,8 +40,8 @@ use crate::{Conn, Connections};
 /// `/debug/connections`.
 ///
 /// It answers the questions that come up when a server is in trouble: how many
-/// connections there are, what they do, from whom, since when, and why they
-/// end. It is a tower service, and goes where these go.
+/// connections there are, what they do, from whom, since when, and why they end.
+/// It is a tower service.
 ///
 /// # In axum
 ///
@@ -92,9 +92,9 @@ use crate::{Conn, Connections};
 ///
 /// # What it serves
 ///
-/// The page takes any path that leads to it; what is wanted is said in the
-/// query, or else in `Accept`: browsers get the page, Prometheus gets
-/// OpenMetrics, curl gets text.
+/// The page takes any path that leads to it. The query says what is wanted.
+/// Without a `format`, `Accept` decides: browsers get the page, Prometheus
+/// OpenMetrics, curl text.
 ///
 /// | `format` | what it is |
 /// |---|---|
@@ -133,21 +133,23 @@ use crate::{Conn, Connections};
 ///   whoever owns it, and a browser would let that site read the answer (DNS
 ///   rebinding).
 ///
-/// [`allow`](Self::allow) puts your own rule in the place of these. In any case
-/// browsers are told to store nothing, to run nothing but the page's own script
-/// and to show it in no frame, and other sites' pages are refused. A proxy that
-/// adds no header looks like a client on this machine: do not let it pass
-/// requests on to the page.
+/// [`allow`](Self::allow) replaces these rules with your own. In any case
+/// browsers are told to store nothing, to run only the page's own script and to
+/// show it in no frame, and other sites' pages are refused. A proxy that adds no
+/// header looks like a client on this machine: keep it from passing requests on
+/// to the page.
 ///
 /// # What it costs
 ///
-/// Nothing while nobody looks, but for noting each connection that closes. At
-/// 100,000 connections the numbers take some seventy milliseconds, on a thread
-/// of tokio's for blocking work. While anyone looks they are computed once a
-/// second, for all viewers together, and less often where that would take more
-/// than a tenth of a core. There are eight viewers at most; others get a `503`.
-/// A drain ends the event streams, so that they hold up no shutdown. Requests
-/// to the page do not count as use: [`Conn::discount_request`].
+/// Nothing while nobody looks, but for noting each connection that closes. With
+/// 100,000 connections the numbers take some seventy milliseconds (`cargo test
+/// --release --all-features --test it status::hundred_thousand -- --ignored
+/// --nocapture`), on a thread of tokio's for blocking work. While anyone looks
+/// they are computed once a second for all viewers together, and less often if
+/// that would take more than a tenth of a core. Eight viewers at most can look;
+/// others get a `503`. A drain ends the event streams, so that they hold up no
+/// shutdown. Requests to the page do not count as use:
+/// [`Conn::discount_request`].
 #[derive(Clone)]
 pub struct StatusPage {
     settings: Arc<Settings>,
@@ -187,10 +189,10 @@ impl StatusPage {
         Self { settings: Arc::new(settings), conn: None }
     }
 
-    /// Answers those for whom `guard` returns true, in the place of the rules
-    /// that hold by default: see [the type](Self#who-may-look).
+    /// Answers requests for which `guard` returns true. It replaces [the rules
+    /// that hold by default](Self#who-may-look).
     ///
-    /// It is given the request's head, and the connection where that is known.
+    /// `guard` gets the request's head, and the connection if it is known.
     ///
     /// ```
     /// # use hyper_connstate::{Connections, StatusPage};
@@ -208,8 +210,8 @@ impl StatusPage {
         self.with(|settings| settings.allow = Some(Arc::new(guard)))
     }
 
-    /// Lets those act for whom `guard` returns true: close or drain a
-    /// connection, close the idle ones, drain all.
+    /// Allows actions to requests for which `guard` returns true: close or drain
+    /// a connection, close the idle ones, drain all.
     ///
     /// They have to pass the rules for looking first. An action is a POST of
     /// JSON that a browser says comes from the page itself
@@ -240,7 +242,7 @@ impl StatusPage {
         self.with(|settings| settings.allow_actions = Some(Arc::new(guard)))
     }
 
-    /// One more column: what your program knows of a connection. It is asked
+    /// Adds a column: what your program knows of a connection. `value` is called
     /// for each row that is shown, a thousand at most.
     ///
     /// ```
@@ -264,8 +266,8 @@ impl StatusPage {
         })
     }
 
-    /// The same page for the requests of one connection, where these do not say
-    /// themselves whose they are.
+    /// The same page for the requests of one connection. Use it where requests
+    /// do not carry their [`Conn`].
     pub fn for_conn(&self, conn: &Conn) -> Self {
         Self { settings: self.settings.clone(), conn: Some(conn.clone()) }
     }

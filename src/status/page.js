@@ -366,7 +366,7 @@ function showRows(answer) {
       ...(actions ? [{ className: "does", actions: row.id }] : []),
     ],
   }));
-  showTable($("rows"), cells, "no connection is like that");
+  showTable($("rows"), cells, "no connection matches");
   const start = pages.reduce((sum, page) => sum + page.length, 0);
   setText($("matched"), number(matched));
   setText($("range"), rows.length ? `${number(start + 1)}–${number(start + rows.length)} of ${number(matched)}` : "");

@@ -80,7 +80,7 @@ fn overview(summary: &Summary, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn rows(page: &Page, columns: &[Column], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if page.rows.is_empty() {
-        return writeln!(f, "\nno connection is like that");
+        return writeln!(f, "\nno connection matches");
     }
     let names = ["id", "peer", "state", "for", "age", "protocol", "requests", "bytes in"];
     let own = columns.iter().map(|column| &*column.name);

@@ -1,4 +1,5 @@
-//! The README's first command, with curl where there is one.
+//! What the README shows first, with curl where there is one. (`examples` compares
+//! the headers of all examples, and needs curl.)
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

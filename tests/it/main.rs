@@ -12,6 +12,7 @@ mod conformance;
 mod connections;
 mod drain;
 mod drops;
+mod examples;
 mod face;
 mod faults;
 mod goaway;

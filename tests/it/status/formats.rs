@@ -135,7 +135,7 @@ async fn text_begins_as_nginx_does() {
     assert!(text.starts_with("\nid "), "{text}");
     assert!(text.contains("\n2 of 3; more: after="), "{text}");
     let text = site.get("show=rows&peer=10.0.0.0/8").await.body;
-    assert_eq!(text, "\nno connection is like that\n");
+    assert_eq!(text, "\nno connection matches\n");
 }
 
 #[tokio::test(start_paused = true)]
