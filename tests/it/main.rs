@@ -31,6 +31,7 @@ mod oracles;
 mod panics;
 mod policies;
 mod serve;
+#[cfg(feature = "serve")]
 mod services;
 mod settings;
 #[cfg(feature = "status")]

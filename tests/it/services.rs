@@ -79,7 +79,6 @@ mod secure {
 }
 
 /// Exits when nobody needs it; a health check does not count.
-#[cfg(feature = "serve")]
 mod scale_to_zero {
     use hyper_connstate::{Drained, serve};
 
@@ -99,7 +98,6 @@ mod scale_to_zero {
 }
 
 /// A proxy with CONNECT, whose tunnels have a time-out.
-#[cfg(feature = "serve")]
 mod proxy {
     use hyper_connstate::hyper_util::rt::TokioIo;
     use hyper_connstate::{Hook, Policies, serve};
@@ -182,7 +180,6 @@ async fn hello_over_tls() {
     ask(&mut client, &get("/"), "hello").await;
 }
 
-#[cfg(feature = "serve")]
 #[tokio::test]
 async fn scaled_to_zero() {
     let (listener, address) = bind().await;
@@ -197,7 +194,6 @@ async fn scaled_to_zero() {
     assert_eq!(server.await.unwrap().unwrap().forced, 0);
 }
 
-#[cfg(feature = "serve")]
 #[tokio::test]
 async fn a_tunnel() {
     let (target, target_address) = bind().await;
