@@ -250,12 +250,9 @@ async fn run<R: Looked>(running: Running<R>, changed: Arc<Notify>) {
         drop((registry, policies));
 
         let (due, real_due) = (now() + sleep, Instant::now() + sleep);
-        tokio::select! {
-            () = tokio::time::sleep(sleep) => {
-                let real = Instant::now().saturating_duration_since(real_due);
-                looks.stalls.note(due, now(), real);
-            }
-            () = changed.notified() => {}
+        if tokio::time::timeout(sleep, changed.notified()).await.is_err() {
+            let real = Instant::now().saturating_duration_since(real_due);
+            looks.stalls.note(due, now(), real);
         }
     }
 }
