@@ -142,6 +142,9 @@ pub(crate) trait ConnObserver: Send + Sync + 'static {
     #[cfg(feature = "axum")]
     fn limits_bodies(&self) -> bool;
 
+    /// For the header `Keep-Alive: timeout=`, where its policies want it.
+    fn keep_alive_seconds(&self) -> Option<u64>;
+
     /// These policies of a connection's own have to be looked after.
     fn look_after(&self, policies: &Policies);
 

@@ -57,7 +57,10 @@ impl Conn {
 
     /// For the header `Keep-Alive: timeout=`.
     pub(crate) fn keep_alive_seconds(&self) -> Option<u64> {
-        self.policies().keep_alive_seconds()
+        match self.own_policies() {
+            Some(own) => own.keep_alive_seconds(),
+            None => self.0.observer.get()?.keep_alive_seconds(),
+        }
     }
 
     /// Somebody has to know who waits for a body.

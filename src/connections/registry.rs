@@ -116,7 +116,11 @@ impl ConnObserver for Registry {
 
     #[cfg(feature = "axum")]
     fn limits_bodies(&self) -> bool {
-        self.enforcer.policies_if_any().is_some_and(|policies| policies.limits_bodies())
+        self.enforcer.limits_bodies()
+    }
+
+    fn keep_alive_seconds(&self) -> Option<u64> {
+        self.enforcer.keep_alive_seconds()
     }
 
     fn look_after(&self, policies: &Policies) {

@@ -22,11 +22,17 @@ use crate::{Address, CloseReason, Conn, ConnId};
 /// How long the task sleeps at most: policies of a connection's own may come.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
+const NO_KEEP_ALIVE: u64 = u64::MAX;
+
 /// A registry's policies, what they count, and the task that looks after them.
 pub(crate) struct Enforcer {
     policies: Mutex<Arc<Policies>>,
     /// They are not empty, so it is worth looking at them.
     any: AtomicBool,
+    // What requests ask for is beside the lock, which all connections share.
+    limits_bodies: AtomicBool,
+    /// [`NO_KEEP_ALIVE`] if answers do not say it.
+    keep_alive_seconds: AtomicU64,
     /// The shortest time-out of connections that have policies of their own, in
     /// nanoseconds.
     own_slack: AtomicU64,
@@ -60,6 +66,8 @@ impl Default for Enforcer {
         Self {
             policies: Mutex::default(),
             any: AtomicBool::new(false),
+            limits_bodies: AtomicBool::new(false),
+            keep_alive_seconds: AtomicU64::new(NO_KEEP_ALIVE),
             own_slack: AtomicU64::new(u64::MAX),
             limits: Arc::default(),
             expired: Default::default(),
@@ -82,10 +90,15 @@ impl Enforcer {
 
     pub(crate) fn set_policies(&self, policies: Policies) -> Arc<Policies> {
         let policies = Arc::new(policies);
-        let previous = std::mem::replace(&mut *self.lock(), policies.clone());
+        let mut current = self.lock();
+        let previous = std::mem::replace(&mut *current, policies.clone());
+        self.limits_bodies.store(policies.limits_bodies(), Ordering::Release);
+        let seconds = policies.keep_alive_seconds().unwrap_or(NO_KEEP_ALIVE);
+        self.keep_alive_seconds.store(seconds, Ordering::Release);
+        self.any.store(true, Ordering::Release);
+        drop(current);
         // It may hold a user's values.
         drop(previous);
-        self.any.store(true, Ordering::Release);
         self.changed.notify_one();
         self.limits.room.notify_waiters();
         policies
@@ -93,6 +106,18 @@ impl Enforcer {
 
     fn lock(&self) -> MutexGuard<'_, Arc<Policies>> {
         self.policies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Handlers that wait for a body have to say so.
+    #[cfg(feature = "axum")]
+    pub(crate) fn limits_bodies(&self) -> bool {
+        self.limits_bodies.load(Ordering::Acquire)
+    }
+
+    /// As [`Policies::keep_alive_seconds`].
+    pub(crate) fn keep_alive_seconds(&self) -> Option<u64> {
+        let seconds = self.keep_alive_seconds.load(Ordering::Acquire);
+        (seconds != NO_KEEP_ALIVE).then_some(seconds)
     }
 
     pub(crate) fn expired(&self, policy: Policy) -> u64 {

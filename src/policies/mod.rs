@@ -75,8 +75,9 @@ type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
 ///
 /// # What it costs
 ///
-/// Nothing per request. One task looks at all connections, a few times a second,
-/// as long as there are time-outs. It needs a tokio runtime with a timer, and
+/// A comparison per request, with [`max_requests`](Self::max_requests). One task
+/// looks at all connections, a few times a second, as long as there are
+/// time-outs. It needs a tokio runtime with a timer, and
 /// takes that of the first connection. Without a timer no time-out fires.
 #[derive(Clone, Default)]
 #[must_use = "policies do nothing until a listener or a registry has them"]
@@ -383,7 +384,6 @@ impl Policies {
     }
 
     /// Handlers that wait for a body have to say so.
-    #[cfg(feature = "axum")]
     pub(crate) fn limits_bodies(&self) -> bool {
         self.body_timeout.is_some() || self.min_body_rate.is_some()
     }
