@@ -146,7 +146,7 @@ pub(crate) trait ConnObserver: Send + Sync + 'static {
     fn keep_alive_seconds(&self) -> Option<u64>;
 
     /// These policies of a connection's own have to be looked after.
-    fn look_after(&self, policies: &Policies);
+    fn look_after(&self, conn: &Conn, policies: &Policies);
 
     /// A policy has run out for the connection.
     fn expired(&self, conn: &Conn, policy: Policy);

@@ -22,8 +22,9 @@ pub(super) struct Notes {
     bytes_written: AtomicU64,
     /// HTTP/2: what has been read of requests' bodies.
     data_read: AtomicU64,
-    /// How many handlers wait for a body.
+    /// How many handlers wait for a body, and since when nobody has got anything.
     body_waits: AtomicU32,
+    body_waits_since: AtomicSince,
     /// The number of its last request.
     max_requests: AtomicU32,
     /// It has policies of its own.
@@ -69,6 +70,7 @@ impl Notes {
             bytes_written: AtomicU64::new(0),
             data_read: AtomicU64::new(0),
             body_waits: AtomicU32::new(0),
+            body_waits_since: AtomicSince::new(),
             max_requests: AtomicU32::new(u32::MAX),
             has_policies: AtomicBool::new(false),
         }
@@ -86,7 +88,8 @@ pub(crate) struct Noted {
     pub(crate) ready_at: Instant,
     pub(crate) head_since: Option<Instant>,
     pub(crate) write_blocked_since: Option<Instant>,
-    pub(crate) body_waits: u32,
+    /// Since when handlers wait for a body, and none has got anything.
+    pub(crate) body_waits_since: Option<Instant>,
     /// Of bodies, in HTTP/2; of anything, in HTTP/1, where nothing else comes
     /// while a handler waits for a body.
     pub(crate) body_read: u64,
@@ -113,7 +116,10 @@ impl Conn {
                 .into_iter()
                 .filter_map(|since| since.get(accepted_at))
                 .min(),
-            body_waits: notes.body_waits.load(Ordering::Relaxed),
+            body_waits_since: match notes.body_waits.load(Ordering::Relaxed) {
+                0 => None,
+                _ => notes.body_waits_since.get(accepted_at),
+            },
             body_read: if is_http2 { notes.data_read.load(Ordering::Relaxed) } else { bytes_read },
             bytes_read,
             bytes_written: notes.bytes_written.load(Ordering::Relaxed),
@@ -182,6 +188,8 @@ impl Conn {
     pub(crate) fn waits_for_body(&self, waits: bool) {
         let count = &self.0.notes.body_waits;
         if waits {
+            // One that waits anew has got something.
+            self.0.notes.body_waits_since.set(self);
             count.fetch_add(1, Ordering::Relaxed);
         } else {
             count.fetch_sub(1, Ordering::Relaxed);

@@ -37,7 +37,7 @@ impl Conn {
         self.0.notes.has_policies.store(true, Ordering::Release);
         self.adopt(&policies);
         if let Some(observer) = self.0.observer.get() {
-            observer.look_after(&policies);
+            observer.look_after(self, &policies);
         }
     }
 

@@ -25,7 +25,6 @@ pub use self::stats::{
 };
 pub use self::weak::WeakConnections;
 use crate::conn::ConnObserver;
-use crate::policies::enforcer::Looked;
 use crate::sync::atomic::Ordering;
 use crate::{Conn, ConnId};
 
@@ -98,7 +97,7 @@ impl Connections {
 
     /// The connection with this id, while it lives.
     pub fn get(&self, id: ConnId) -> Option<Conn> {
-        self.0.shard(id).conns.get(&id).cloned()
+        self.0.shard(id).conns.get(&id).map(|kept| kept.conn.clone())
     }
 
     /// The connections, in no particular order. It may miss those that come
@@ -106,7 +105,13 @@ impl Connections {
     pub fn iter(&self) -> impl Iterator<Item = Conn> + Send + use<> {
         let registry = self.0.clone();
         (0..SHARDS).flat_map(move |index| {
-            registry.lock(index).conns.values().cloned().collect::<Vec<_>>().into_iter()
+            registry
+                .lock(index)
+                .conns
+                .values()
+                .map(|kept| kept.conn.clone())
+                .collect::<Vec<_>>()
+                .into_iter()
         })
     }
 
@@ -213,7 +218,9 @@ impl Connections {
 
     /// `f` runs under a lock: it must not call user code.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&Conn)) {
-        Looked::for_each(&*self.0, &mut f);
+        for index in 0..SHARDS {
+            self.0.lock(index).conns.values().for_each(|kept| f(&kept.conn));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::futures::Notified;
 #[cfg(any(feature = "serve", feature = "axum"))]
 use crate::AcceptErrorCounts;
 use crate::conn::{ConnObserver, now};
-use crate::policies::enforcer::{Enforcer, Looked};
+use crate::policies::enforcer::{Enforcer, Looked, NextLook};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Conn, ConnId, ConnStats, Policies, Policy};
@@ -24,11 +24,19 @@ pub(super) const SHARDS: usize = if cfg!(loom_models) { 1 } else { 16 };
 /// A part of the registry.
 #[derive(Default)]
 pub(super) struct Shard {
-    pub(super) conns: HashMap<ConnId, Conn>,
+    pub(super) conns: HashMap<ConnId, Kept>,
     /// What has become of the connections of this part; but not those that are
     /// there, which are counted when someone asks.
     // Plain numbers: who comes and goes has the lock anyway.
     pub(super) stats: ConnStats,
+}
+
+/// A connection of a registry.
+pub(super) struct Kept {
+    pub(super) conn: Conn,
+    /// When its policies have to be looked at again. Here, so that most of the
+    /// time the connection itself need not be looked at.
+    next_look: NextLook,
 }
 
 pub(crate) struct Registry {
@@ -78,7 +86,8 @@ impl Registry {
 impl ConnObserver for Registry {
     fn added(&self, conn: &Conn) {
         let mut shard = self.shard(conn.id());
-        shard.conns.insert(conn.id(), conn.clone());
+        let kept = Kept { conn: conn.clone(), next_look: NextLook::SOON };
+        shard.conns.insert(conn.id(), kept);
         shard.stats.add_accepted();
         self.len.fetch_add(1, Ordering::AcqRel);
         self.accepted.fetch_add(1, Ordering::AcqRel);
@@ -123,7 +132,10 @@ impl ConnObserver for Registry {
         self.enforcer.keep_alive_seconds()
     }
 
-    fn look_after(&self, policies: &Policies) {
+    fn look_after(&self, conn: &Conn, policies: &Policies) {
+        if let Some(kept) = self.shard(conn.id()).conns.get_mut(&conn.id()) {
+            kept.next_look = NextLook::SOON;
+        }
         self.enforcer.note_own(policies);
         self.run_enforcer(policies);
     }
@@ -159,9 +171,11 @@ impl Looked for Registry {
         &self.enforcer
     }
 
-    fn for_each(&self, f: &mut dyn FnMut(&Conn)) {
+    fn look(&self, time: NextLook, f: &mut dyn FnMut(&Conn) -> NextLook) {
         for index in 0..SHARDS {
-            self.lock(index).conns.values().for_each(&mut *f);
+            let mut shard = self.lock(index);
+            let due = shard.conns.values_mut().filter(|kept| kept.next_look <= time);
+            due.for_each(|kept| kept.next_look = f(&kept.conn));
         }
     }
 }

@@ -330,7 +330,7 @@ impl Connections {
         stats.expired = ExpiredCounts::new(|policy| enforcer.expired(policy));
         for shard in &shards {
             stats += &shard.stats;
-            shard.conns.values().for_each(|conn| stats.add_present(conn));
+            shard.conns.values().for_each(|kept| stats.add_present(&kept.conn));
         }
         stats
     }

@@ -149,10 +149,9 @@ impl Watch {
         state: ConnState,
         clock: &Clock<'_>,
     ) -> Option<Policy> {
-        let limits_bodies = policies.body_timeout.is_some() || policies.min_body_rate.is_some();
-        let waits = conn.body_waits > 0 && limits_bodies && state == ConnState::Active;
+        let waits = conn.body_waits_since.filter(|_| state == ConnState::Active);
         let body = Progress::look(self.body, conn.body_read, clock.now);
-        self.body = waits.then_some(body);
+        self.body = waits.filter(|_| policies.min_body_rate.is_some()).map(|_| body);
 
         let blocked = conn.write_blocked_since.filter(|_| !state.is_terminal());
         let write = Progress::look(self.write, conn.bytes_written, clock.now);
@@ -163,11 +162,12 @@ impl Watch {
         let tunnel = Progress::look(self.tunnel, passed, clock.now);
         self.tunnel = is_tunnel.then_some(tunnel);
 
-        if waits
-            && (clock.is_over(policies.body_timeout, body.since)
-                || body.is_slower(policies.min_body_rate, clock))
-        {
-            return Some(Policy::BodyTimeout);
+        if let Some(since) = waits {
+            if clock.is_over(policies.body_timeout, since)
+                || body.is_slower(policies.min_body_rate, clock)
+            {
+                return Some(Policy::BodyTimeout);
+            }
         }
         if let Some(blocked) = blocked {
             if clock.is_over(policies.write_timeout, blocked)
@@ -208,6 +208,56 @@ impl Watch {
         let left = timeout.saturating_sub(elapsed);
         (left <= GRACE.min(timeout / 2)).then_some(Failed::Drains(Policy::IdleTimeout, left))
     }
+}
+
+/// For how long a connection that fails nothing now will fail nothing.
+///
+/// What it does next may begin at once, but takes as long as its policy says; so
+/// most connections are looked at seldom.
+pub(super) fn patience(policies: &Policies, conn: &Noted, clock: &Clock<'_>) -> Duration {
+    // Of these the beginning is seen only when somebody looks.
+    let seen = policies.min_body_rate.is_some()
+        || policies.min_write_rate.is_some()
+        || policies.tunnel_idle_timeout.is_some()
+        || policies.frames_reset_idle;
+    let Some((state, since)) = conn.state.filter(|_| !seen) else { return Duration::ZERO };
+    let left = |timeout: Duration, since: Option<Instant>| {
+        timeout.saturating_sub(since.map_or(Duration::ZERO, |since| clock.elapsed(since)))
+    };
+    let idle_since = (state == ConnState::Idle).then_some(since);
+    let head_since = conn.head_since.filter(|_| conn.tracker.reads_head());
+    [
+        policies.handshake_timeout.map(|timeout| left(timeout, Some(conn.accepted_at))),
+        policies.first_byte_timeout.map(|timeout| left(timeout, Some(conn.ready_at))),
+        policies.header_timeout.map(|timeout| left(timeout, head_since)),
+        policies
+            .idle_timeout
+            .map(|timeout| left(timeout, idle_since).saturating_sub(GRACE.min(timeout / 2))),
+        policies.body_timeout.map(|timeout| left(timeout, conn.body_waits_since)),
+        policies.write_timeout.map(|timeout| left(timeout, conn.write_blocked_since)),
+        policies.max_age.map(|max_age| age_left(policies, max_age, conn, clock)),
+    ]
+    .into_iter()
+    .enumerate()
+    // What is behind it does not come again.
+    .filter(|(index, _)| match index {
+        0 => conn.tracker.is_handshaking(),
+        1 => conn.tracker.is_handshaking() || !conn.tracker.has_introduced_itself(),
+        _ => true,
+    })
+    .filter_map(|(_, left)| left)
+    .min()
+    .unwrap_or(Duration::MAX)
+}
+
+fn age_left(policies: &Policies, max_age: Duration, conn: &Noted, clock: &Clock<'_>) -> Duration {
+    let age = clock.now.saturating_duration_since(conn.accepted_at);
+    let left = jittered(max_age, conn.id, clock.seed).saturating_sub(age);
+    if conn.tracker.goes_on() || policies.age_grace.is_none() {
+        return left;
+    }
+    // It may be that grace.
+    Duration::ZERO
 }
 
 fn age(policies: &Policies, conn: &Noted, clock: &Clock<'_>) -> Option<Failed> {

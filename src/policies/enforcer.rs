@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::deadline::{Clock, Failed, Watch, slack};
+use super::deadline::{Clock, Failed, Watch, patience, slack};
 use super::limits::{Limits, Permit, Telling};
 use super::refusal::MOST_TOLD;
 use super::stalls::Stalls;
@@ -57,8 +57,26 @@ pub(crate) enum Admission {
 pub(crate) trait Looked: Send + Sync + 'static {
     fn enforcer(&self) -> &Enforcer;
 
-    /// `f` is called under a lock.
-    fn for_each(&self, f: &mut dyn FnMut(&Conn));
+    /// Has `f` look at the connections whose time has come, and say when theirs
+    /// comes next. It is called under a lock.
+    fn look(&self, time: NextLook, f: &mut dyn FnMut(&Conn) -> NextLook);
+}
+
+/// When a connection's policies have to be looked at: in nanoseconds from the
+/// first look of the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NextLook(u64);
+
+impl NextLook {
+    /// At the next look that there is.
+    pub(crate) const SOON: Self = Self(0);
+
+    /// After all others.
+    const LAST: Self = Self(u64::MAX);
+
+    fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+    }
 }
 
 impl Default for Enforcer {
@@ -234,6 +252,7 @@ fn interval(policies: &Policies) -> Duration {
         policies.first_byte_timeout,
         policies.header_timeout,
         policies.idle_timeout.filter(|_| !policies.frames_reset_idle),
+        policies.body_timeout,
         policies.write_timeout,
         policies.age_grace,
     ];
@@ -242,7 +261,6 @@ fn interval(policies: &Policies) -> Duration {
     let age = policies.max_age.map(|age| slack(age / 10));
     // Their beginning is seen at a look too, and so later than it was.
     let seen = [
-        policies.body_timeout,
         policies.tunnel_idle_timeout,
         policies.idle_timeout.filter(|_| policies.frames_reset_idle),
         policies.min_body_rate.map(|rate| rate.grace),
@@ -288,6 +306,8 @@ pub(crate) struct Looks {
     stalls: Stalls,
     watches: HashMap<ConnId, Watch>,
     seed: Option<u64>,
+    begun: Option<Instant>,
+    policies: Option<Arc<Policies>>,
 }
 
 /// A connection that fails a policy.
@@ -303,11 +323,17 @@ impl Looks {
         let now = now();
         let seed = *self.seed.get_or_insert_with(random);
         self.stalls.forget_before(now.checked_sub(Duration::from_secs(3600)));
+        let begun = *self.begun.get_or_insert(now);
+        let time = NextLook::SOON.after(now.saturating_duration_since(begun));
+        // Times that another task has set mean nothing, nor do those for other
+        // policies: then it is time for all.
+        let before = self.policies.replace(policies.clone());
+        let same = before.is_some_and(|before| Arc::ptr_eq(&before, policies));
         let clock = Clock { now, stalls: &self.stalls, seed };
         let before = std::mem::take(&mut self.watches);
         let mut watches = HashMap::new();
         let mut failing = Vec::new();
-        registry.for_each(&mut |conn| {
+        registry.look(if same { time } else { NextLook::LAST }, &mut |conn| {
             let own = conn.own_policies();
             let policies = own.as_ref().unwrap_or(policies);
             let noted = conn.noted();
@@ -318,12 +344,18 @@ impl Looks {
                 conn.record(Fact::Watched);
             }
             let mut watch = before.get(&conn.id()).copied().unwrap_or_default();
-            if let Some(failed) = watch.look(policies, &noted, &clock) {
-                failing.push(Failing { conn: conn.clone(), noted, policies: own, failed });
-            }
+            let failed = watch.look(policies, &noted, &clock);
             if watch.is_needed() {
                 watches.insert(conn.id(), watch);
             }
+            let next = match failed {
+                Some(_) => NextLook::SOON,
+                None => time.after(patience(policies, &noted, &clock)),
+            };
+            if let Some(failed) = failed {
+                failing.push(Failing { conn: conn.clone(), noted, policies: own, failed });
+            }
+            next
         });
         self.watches = watches;
         // Out of the lock: hooks are called.

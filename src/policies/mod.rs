@@ -76,8 +76,12 @@ type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
 /// # What it costs
 ///
 /// A comparison per request, with [`max_requests`](Self::max_requests). One task
-/// looks at all connections, a few times a second, as long as there are
-/// time-outs. It needs a tokio runtime with a timer, and
+/// looks after all connections, as long as there are time-outs: 0.6 % of a core
+/// for 100,000 of them with [`internet`](Self::internet). (`cargo test --release
+/// --lib --all-features looking_after -- --ignored --nocapture` measures it; with
+/// a least rate, [`tunnel_idle_timeout`](Self::tunnel_idle_timeout) or
+/// [`frames_reset_idle`](Self::frames_reset_idle) it looks closer, and takes
+/// more.) It needs a tokio runtime with a timer, and
 /// takes that of the first connection. Without a timer no time-out fires.
 #[derive(Clone, Default)]
 #[must_use = "policies do nothing until a listener or a registry has them"]
