@@ -80,7 +80,7 @@ impl Progress {
         let Some(rate) = rate else { return false };
         let elapsed = clock.elapsed(self.begun);
         let least = rate.bytes_per_second as f64 * elapsed.as_secs_f64();
-        elapsed >= rate.grace && ((self.bytes - self.begun_bytes) as f64) < least
+        elapsed >= rate.grace && (self.bytes.saturating_sub(self.begun_bytes) as f64) < least
     }
 }
 
