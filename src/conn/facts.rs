@@ -47,7 +47,11 @@ impl Conn {
 
     /// Takes a fact from the connection's own task. Returns whether that task
     /// is to be polled once more.
-    #[inline]
+    ///
+    /// For who knows which fact it is; [`record_any`](Self::record_any) for
+    /// others.
+    // Inlined, because of the rules only those for that fact are left then.
+    #[inline(always)]
     pub(crate) fn record(&self, fact: Fact) -> bool {
         match self.apply(fact) {
             Effect::Wake => true,
@@ -61,6 +65,12 @@ impl Conn {
             }
             Effect::None | Effect::FirstByte | Effect::Hijacked | Effect::Begun(_) => false,
         }
+    }
+
+    /// [`record`](Self::record) for who does not know which fact it is.
+    #[inline(never)]
+    pub(crate) fn record_any(&self, fact: Fact) -> bool {
+        self.record(fact)
     }
 
     /// [`record`](Self::record) for what was read behind what had been read
@@ -77,17 +87,17 @@ impl Conn {
             }
             Fact::GoAwayReceived { error_code } => {
                 let _ = self.0.goaway_code.set(error_code);
-                self.record(fact)
+                self.record_any(fact)
             }
             Fact::HeaderBlock { open: true } => {
                 self.head_began();
-                self.record(fact)
+                self.record_any(fact)
             }
             Fact::DataRead { total } => {
                 self.data_read(total);
                 false
             }
-            _ => self.record(fact),
+            _ => self.record_any(fact),
         }
     }
 

@@ -286,11 +286,23 @@ impl<T: AsyncRead + AsyncWrite> ConnIo<T> {
     /// written, nor when the program has closed the connection, but for the rest
     /// of a frame that has begun.
     #[inline]
-    fn poll_may_write(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<MayWrite>> {
-        let this = self.project();
+    fn poll_may_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<MayWrite>> {
+        let this = self.as_mut().project();
         if !this.sensor.is_disturbed(Side::Write, cx) {
             return Poll::Ready(Ok(MayWrite::All));
         }
+        self.poll_may_write_disturbed(cx)
+    }
+
+    #[cold]
+    fn poll_may_write_disturbed(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<MayWrite>> {
+        let this = self.project();
         if !ends(this.sensor, this.ending) {
             return Poll::Ready(Ok(MayWrite::Watched));
         }

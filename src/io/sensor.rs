@@ -49,16 +49,18 @@ impl Sensor {
         &self.conn
     }
 
+    #[inline]
     pub(crate) fn tracker(&self) -> Tracker {
         self.conn.tracker()
     }
 
+    #[inline]
     pub(crate) fn closing(&self) -> Option<Closing> {
         self.tracker().closing()
     }
 
     pub(crate) fn record(&self, fact: Fact) {
-        self.conn.record(fact);
+        self.conn.record_any(fact);
     }
 
     pub(crate) fn set_lingers(&mut self, lingers: bool) {
@@ -294,7 +296,7 @@ impl Sensor {
             // not believed.
             let taken = &buf[..length.min(buf.len())];
             length -= taken.len();
-            wire.written(taken, |fact| wake |= conn.record(fact));
+            wire.written(taken, |fact| wake |= conn.record_any(fact));
             if length == 0 {
                 break;
             }
