@@ -93,8 +93,8 @@ impl Conn {
                 self.head_began();
                 self.record_any(fact)
             }
-            Fact::DataRead { total } => {
-                self.data_read(total);
+            Fact::DataRead { length } => {
+                self.data_read(length);
                 false
             }
             _ => self.record_any(fact),

@@ -1,6 +1,7 @@
 //! What a connection notes of itself for policies: instants and numbers, most of
 //! them where something is in the way anyway.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::{Conn, now};
@@ -12,6 +13,17 @@ use crate::{ConnId, ConnState, Protocol};
 pub(super) struct Notes {
     /// When its stream began to speak HTTP, if that was not at once.
     ready: AtomicSince,
+    /// The number of its last request.
+    max_requests: AtomicU32,
+    /// It has policies of its own.
+    pub(super) has_policies: AtomicBool,
+    /// There once somebody has been waited for: most connections are not larger
+    /// for it.
+    waits: OnceLock<Box<Waits>>,
+}
+
+/// Who is waited for.
+struct Waits {
     /// HTTP/2: when the head began that is under way.
     head: AtomicSince,
     /// Since when the socket takes nothing of what there is to be written.
@@ -20,15 +32,11 @@ pub(super) struct Notes {
     windows_shut: AtomicSince,
     /// What has been written since the socket first took nothing.
     bytes_written: AtomicU64,
-    /// HTTP/2: what has been read of requests' bodies.
+    /// HTTP/2: what has been read of requests' bodies since there is this.
     data_read: AtomicU64,
     /// How many handlers wait for a body, and since when nobody has got anything.
-    body_waits: AtomicU32,
-    body_waits_since: AtomicSince,
-    /// The number of its last request.
-    max_requests: AtomicU32,
-    /// It has policies of its own.
-    pub(super) has_policies: AtomicBool,
+    bodies: AtomicU32,
+    bodies_since: AtomicSince,
 }
 
 /// An instant, counted in nanoseconds from when the connection was accepted,
@@ -64,16 +72,24 @@ impl Notes {
     pub(super) fn new() -> Self {
         Self {
             ready: AtomicSince::new(),
-            head: AtomicSince::new(),
-            write_blocked: AtomicSince::new(),
-            windows_shut: AtomicSince::new(),
-            bytes_written: AtomicU64::new(0),
-            data_read: AtomicU64::new(0),
-            body_waits: AtomicU32::new(0),
-            body_waits_since: AtomicSince::new(),
             max_requests: AtomicU32::new(u32::MAX),
             has_policies: AtomicBool::new(false),
+            waits: OnceLock::new(),
         }
+    }
+
+    fn waits(&self) -> &Waits {
+        self.waits.get_or_init(|| {
+            Box::new(Waits {
+                head: AtomicSince::new(),
+                write_blocked: AtomicSince::new(),
+                windows_shut: AtomicSince::new(),
+                bytes_written: AtomicU64::new(0),
+                data_read: AtomicU64::new(0),
+                bodies: AtomicU32::new(0),
+                bodies_since: AtomicSince::new(),
+            })
+        })
     }
 }
 
@@ -102,27 +118,33 @@ impl Conn {
         let notes = &self.0.notes;
         let accepted_at = self.0.accepted_at;
         let tracker = self.tracker();
-        let (state, since) = self.state_and_since();
+        let (state, state_since) = self.state_and_since();
         let is_http2 = tracker.protocol() == Protocol::Http2;
         let bytes_read = self.bytes_read().get();
+        let waits = notes.waits.get();
+        let since = |of: fn(&Waits) -> &AtomicSince| of(waits?).get(accepted_at);
+        let number = |of: fn(&Waits) -> &AtomicU64| {
+            waits.map_or(0, |waits| of(waits).load(Ordering::Relaxed))
+        };
+        let bodies = waits.map_or(0, |waits| waits.bodies.load(Ordering::Relaxed));
         Noted {
             id: self.id(),
             tracker,
-            state: (tracker.settled_state() == Some(state)).then_some((state, since)),
+            state: (tracker.settled_state() == Some(state)).then_some((state, state_since)),
             accepted_at,
             ready_at: notes.ready.get(accepted_at).unwrap_or(accepted_at),
-            head_since: if is_http2 { notes.head.get(accepted_at) } else { Some(since) },
-            write_blocked_since: [&notes.write_blocked, &notes.windows_shut]
-                .into_iter()
-                .filter_map(|since| since.get(accepted_at))
-                .min(),
-            body_waits_since: match notes.body_waits.load(Ordering::Relaxed) {
-                0 => None,
-                _ => notes.body_waits_since.get(accepted_at),
-            },
-            body_read: if is_http2 { notes.data_read.load(Ordering::Relaxed) } else { bytes_read },
+            head_since: if is_http2 { since(|waits| &waits.head) } else { Some(state_since) },
+            write_blocked_since: [
+                since(|waits| &waits.write_blocked),
+                since(|waits| &waits.windows_shut),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+            body_waits_since: if bodies > 0 { since(|waits| &waits.bodies_since) } else { None },
+            body_read: if is_http2 { number(|waits| &waits.data_read) } else { bytes_read },
             bytes_read,
-            bytes_written: notes.bytes_written.load(Ordering::Relaxed),
+            bytes_written: number(|waits| &waits.bytes_written),
         }
     }
 
@@ -143,19 +165,23 @@ impl Conn {
 
     #[cold]
     pub(super) fn head_began(&self) {
-        self.0.notes.head.set(self);
+        self.0.notes.waits().head.set(self);
     }
 
+    /// So much of requests' bodies has been read.
     #[cold]
-    pub(super) fn data_read(&self, total: u64) {
-        self.0.notes.data_read.store(total, Ordering::Relaxed);
+    pub(super) fn data_read(&self, length: u32) {
+        // Nobody asks for what came before anybody was waited for.
+        if let Some(waits) = self.0.notes.waits.get() {
+            waits.data_read.fetch_add(length.into(), Ordering::Relaxed);
+        }
     }
 
     /// There are bytes to be written, and the socket takes none. From now on
     /// what is written is counted.
     #[cold]
     pub(crate) fn write_blocked(&self) {
-        let blocked = &self.0.notes.write_blocked;
+        let blocked = &self.0.notes.waits().write_blocked;
         if !blocked.is_set() {
             blocked.set(self);
             self.record(Fact::Watched);
@@ -167,32 +193,33 @@ impl Conn {
     #[cold]
     pub(crate) fn windows_are_shut(&self, shut: bool) {
         if shut {
-            self.0.notes.windows_shut.set(self);
+            self.0.notes.waits().windows_shut.set(self);
             self.record(Fact::Watched);
-        } else {
-            self.0.notes.windows_shut.clear();
+        } else if let Some(waits) = self.0.notes.waits.get() {
+            waits.windows_shut.clear();
         }
     }
 
     /// The stream took so many bytes, or has none to take.
     #[cold]
     pub(crate) fn write_goes_on(&self, bytes: usize) {
-        let notes = &self.0.notes;
-        notes.write_blocked.clear();
-        let written = notes.bytes_written.load(Ordering::Relaxed);
-        notes.bytes_written.store(written.wrapping_add(bytes as u64), Ordering::Relaxed);
+        // There is nothing to go on where nothing was waited for.
+        if let Some(waits) = self.0.notes.waits.get() {
+            waits.write_blocked.clear();
+            waits.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     /// A handler waits for a body, or does not any more.
     #[cfg(feature = "axum")]
     pub(crate) fn waits_for_body(&self, waits: bool) {
-        let count = &self.0.notes.body_waits;
+        let noted = self.0.notes.waits();
         if waits {
             // One that waits anew has got something.
-            self.0.notes.body_waits_since.set(self);
-            count.fetch_add(1, Ordering::Relaxed);
+            noted.bodies_since.set(self);
+            noted.bodies.fetch_add(1, Ordering::Relaxed);
         } else {
-            count.fetch_sub(1, Ordering::Relaxed);
+            noted.bodies.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

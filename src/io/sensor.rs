@@ -24,9 +24,6 @@ pub(crate) struct Sensor {
     lingers: bool,
     /// Of a stream that once took nothing.
     write_waker: Option<WriteWaker>,
-    /// How much of answers had been written when the client's windows were last
-    /// seen to be shut.
-    shut_windows: Option<u32>,
 }
 
 impl Sensor {
@@ -41,7 +38,6 @@ impl Sensor {
             tail: 0,
             lingers,
             write_waker: None,
-            shut_windows: None,
         }
     }
 
@@ -308,10 +304,8 @@ impl Sensor {
     /// Notes if the client has shut its windows, or opened them.
     #[inline]
     fn look_at_windows(&mut self) {
-        let shut = self.wire.shut_windows();
-        if shut != self.shut_windows {
-            self.shut_windows = shut;
-            self.conn.windows_are_shut(shut.is_some());
+        if let Some(shut) = self.wire.windows_changed() {
+            self.conn.windows_are_shut(shut);
         }
     }
 

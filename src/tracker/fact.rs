@@ -68,9 +68,9 @@ pub(crate) enum Fact {
     HeaderBlock { open: bool },
     /// HTTP/2: the client has sent its first SETTINGS.
     SettingsReceived,
-    /// HTTP/2: so many bytes of requests' bodies have been read so far. For the
-    /// shells alone.
-    DataRead { total: u64 },
+    /// HTTP/2: so many bytes of requests' bodies have been read. For the shells
+    /// alone.
+    DataRead { length: u32 },
     /// HTTP/2: the client said GOAWAY.
     GoAwayReceived { error_code: u32 },
     /// HTTP/2: the server said GOAWAY with an error code.

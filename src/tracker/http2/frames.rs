@@ -36,13 +36,12 @@ pub(super) struct FrameReader {
     peek_len: u8,
     /// How much of the payload is still to come.
     left: u32,
-    /// How much of it has been counted as DATA.
-    counted: u32,
     /// A header block that goes on in CONTINUATION frames: its stream, and
     /// whether its HEADERS frame carried END_STREAM.
     block: Option<(u32, bool)>,
-    /// How many bytes of DATA there have been, padding left out.
-    data: u64,
+    /// How many bytes of DATA there have been since somebody took this number,
+    /// padding left out.
+    data: u32,
     /// What the SETTINGS frame that is being read says of the streams' windows.
     initial_window: Option<u32>,
 }
@@ -99,9 +98,11 @@ impl FrameReader {
         frame || self.block.is_some()
     }
 
-    /// How many bytes of DATA there have been, padding left out.
-    pub(super) fn data(&self) -> u64 {
-        self.data
+    /// How many bytes of DATA there have been, padding left out, since this was
+    /// last asked.
+    #[inline]
+    pub(super) fn take_data(&mut self) -> u32 {
+        std::mem::take(&mut self.data)
     }
 
     pub(super) fn read(&mut self, mut bytes: &[u8], mut on: impl FnMut(Event)) {
@@ -120,7 +121,7 @@ impl FrameReader {
     fn read_whole<'a>(&mut self, bytes: &'a [u8], on: &mut impl FnMut(Event)) -> &'a [u8] {
         if let Some((header, rest)) = bytes.split_first_chunk() {
             if let Some((payload, rest)) = rest.split_at_checked(payload_len(header) as usize) {
-                if let Some(event) = self.event(header, payload) {
+                if let Some(event) = self.event(header, payload, 0) {
                     on(event);
                 }
                 return rest;
@@ -144,14 +145,15 @@ impl FrameReader {
             self.initial_window = None;
         }
         let (start, rest) = rest.split_at(rest.len().min(self.left as usize));
-        self.left -= start.len() as u32;
+        // Of padded DATA only the end of the frame tells how much there is.
         let [_, _, _, kind, flags, ..] = self.header;
-        // The rest of it has been counted when the frame ends.
-        if kind == DATA && flags & PADDED == 0 && self.left > 0 {
-            self.data += start.len() as u64;
-            self.counted += start.len() as u32;
+        let in_parts = kind == DATA && flags & PADDED == 0;
+        let counted = if in_parts { payload_len(&self.header) - self.left } else { 0 };
+        self.left -= start.len() as u32;
+        if in_parts && self.left > 0 {
+            self.count(start.len() as u32);
         }
-        if self.header[3] == SETTINGS {
+        if kind == SETTINGS {
             self.read_parameters(start);
         } else {
             fill(&mut self.peek, &mut self.peek_len, start);
@@ -159,24 +161,28 @@ impl FrameReader {
         if self.left == 0 {
             self.header_len = 0;
             let (header, peek) = (self.header, self.peek);
-            if let Some(event) = self.event(&header, &peek[..self.peek_len.into()]) {
+            if let Some(event) = self.event(&header, &peek[..self.peek_len.into()], counted) {
                 on(event);
             }
         }
         rest
     }
 
-    /// What a frame means, of whose payload at least the first bytes are
-    /// there.
+    /// What a frame means, of whose payload at least the first bytes are there,
+    /// and so much has been counted as DATA before.
     #[inline(always)]
-    fn event(&mut self, header: &[u8; HEADER], payload: &[u8]) -> Option<Event> {
+    fn event(&mut self, header: &[u8; HEADER], payload: &[u8], counted: u32) -> Option<Event> {
         let [_, _, _, kind, flags, a, b, c, d] = *header;
         let stream = stream_id([a, b, c, d]);
         let end_stream = flags & END_STREAM != 0;
         let end_headers = flags & END_HEADERS != 0;
         match kind {
             DATA => {
-                self.count_data(header, payload);
+                let padding = match payload.first() {
+                    Some(length) if flags & PADDED != 0 => 1 + u32::from(*length),
+                    _ => 0,
+                };
+                self.count(payload_len(header).saturating_sub(padding + counted));
                 Some(Event::Data { stream, length: payload_len(header), end_stream })
             }
             SETTINGS if flags & ACK == 0 => {
@@ -235,13 +241,8 @@ impl FrameReader {
         }
     }
 
-    fn count_data(&mut self, header: &[u8; HEADER], payload: &[u8]) {
-        let padding = match payload.first() {
-            Some(length) if header[4] & PADDED != 0 => 1 + u32::from(*length),
-            _ => 0,
-        };
-        let counted = padding.saturating_add(std::mem::take(&mut self.counted));
-        self.data += u64::from(payload_len(header).saturating_sub(counted));
+    fn count(&mut self, data: u32) {
+        self.data = self.data.saturating_add(data);
     }
 }
 

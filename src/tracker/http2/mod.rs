@@ -31,8 +31,6 @@ pub(crate) struct Http2 {
     in_head: bool,
     /// The client has sent SETTINGS.
     settings: bool,
-    /// How many bytes of DATA were last reported.
-    data: u64,
     /// Either side has said GOAWAY.
     goaway: bool,
     /// The server has said GOAWAY with an error code, and closes. The streams
@@ -115,10 +113,9 @@ impl Http2 {
             self.in_head = in_head;
             record(Fact::HeaderBlock { open: in_head });
         }
-        let data = self.from_client.data();
-        if data != self.data {
-            self.data = data;
-            record(Fact::DataRead { total: data });
+        let length = self.from_client.take_data();
+        if length > 0 {
+            record(Fact::DataRead { length });
         }
     }
 
@@ -157,16 +154,12 @@ impl Http2 {
         ends
     }
 
-    /// The client has not made room for what the server would send on an open
-    /// stream (RFC 9113, section 5.2).
+    /// Whether the client has made no room for what the server would send on an
+    /// open stream (RFC 9113, section 5.2): said when that has changed, and when
+    /// something has been sent and there is no room again.
     #[inline]
-    pub(crate) fn windows_are_shut(&mut self) -> bool {
-        self.streams.windows_are_shut()
-    }
-
-    /// How much the server has sent, as far as windows count it. It wraps.
-    pub(crate) fn data_sent(&self) -> u32 {
-        self.streams.sent()
+    pub(crate) fn windows_changed(&mut self) -> Option<bool> {
+        self.streams.windows_changed()
     }
 
     /// What was written is in the socket.

@@ -35,11 +35,23 @@ pub(super) struct Streams {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stream {
     id: u32,
+    /// How much the server may send on it; once it has ended its side, in which
+    /// flush.
+    // One place for both: there are as many of these as there are streams.
+    window_or_flush: u32,
     side: Side,
-    /// How much the server may send on it.
-    window: i32,
     /// The head of the answer is out.
     answers: bool,
+}
+
+impl Stream {
+    fn window(&self) -> i32 {
+        self.window_or_flush as i32
+    }
+
+    fn set_window(&mut self, window: i32) {
+        self.window_or_flush = window as u32;
+    }
 }
 
 /// How much a client lets the server send (RFC 9113, section 5.2).
@@ -47,10 +59,12 @@ pub(super) struct Stream {
 struct Windows {
     connection: i32,
     initial: i32,
-    /// What has been sent, padding included. It wraps.
-    sent: u32,
+    /// Something has been sent since they were last looked at.
+    sent: bool,
     /// A window has come to its end, and perhaps not opened again.
     maybe_shut: bool,
+    /// They were shut when last looked at.
+    shut: bool,
 }
 
 /// RFC 9113, section 6.9.2.
@@ -62,10 +76,17 @@ pub(super) enum Side {
     Open,
     /// The client has; the server is to answer.
     Client,
-    /// The server has, in the bytes before this flush.
-    Server { flush: u32 },
+    /// The server has, in the bytes before a flush.
+    Server,
     /// The stream is not open any more.
     Ended,
+}
+
+impl Side {
+    /// The server may still send.
+    fn is_to_answer(self) -> bool {
+        matches!(self, Self::Open | Self::Client)
+    }
 }
 
 impl Default for Streams {
@@ -79,8 +100,9 @@ impl Default for Streams {
             windows: Windows {
                 connection: INITIAL_WINDOW,
                 initial: INITIAL_WINDOW,
-                sent: 0,
+                sent: false,
                 maybe_shut: false,
+                shut: false,
             },
             flushes: 0,
         }
@@ -110,8 +132,8 @@ impl Streams {
         self.newest = id;
         if id <= self.last {
             let side = if end_stream { Side::Client } else { Side::Open };
-            let window = self.windows.initial;
-            self.list.push(Stream { id, side, window, answers: false });
+            let window_or_flush = self.windows.initial as u32;
+            self.list.push(Stream { id, window_or_flush, side, answers: false });
             self.open += 1;
         }
     }
@@ -121,9 +143,10 @@ impl Streams {
         let Some(stream) = self.find(id) else { return };
         match stream.side {
             Side::Open => stream.side = Side::Client,
-            Side::Server { flush } => {
+            Side::Server => {
+                let unflushed = stream.window_or_flush == flushes;
                 stream.side = Side::Ended;
-                self.ended(flush == flushes);
+                self.ended(unflushed);
             }
             Side::Client | Side::Ended => {}
         }
@@ -142,12 +165,15 @@ impl Streams {
         let flush = self.flushes;
         let Some(stream) = self.find(id) else { return };
         match stream.side {
-            Side::Open => stream.side = Side::Server { flush },
+            Side::Open => {
+                stream.side = Side::Server;
+                stream.window_or_flush = flush;
+            }
             Side::Client => {
                 stream.side = Side::Ended;
                 self.ended(true);
             }
-            Side::Server { .. } | Side::Ended => {}
+            Side::Server | Side::Ended => {}
         }
     }
 
@@ -155,9 +181,9 @@ impl Streams {
     #[inline]
     pub(super) fn server_answers(&mut self, id: u32) {
         let shut = self.windows.connection <= 0;
-        if let Some(stream) = self.find(id) {
+        if let Some(stream) = self.find_unanswered(id) {
             stream.answers = true;
-            let shut = shut || stream.window <= 0;
+            let shut = shut || stream.window() <= 0;
             self.windows.maybe_shut |= shut;
         }
     }
@@ -166,7 +192,7 @@ impl Streams {
     #[inline]
     pub(super) fn server_sent(&mut self, id: u32, length: u32, end_stream: bool) {
         let windows = &mut self.windows;
-        windows.sent = windows.sent.wrapping_add(length);
+        windows.sent |= length > 0;
         // No frame is longer than the length field has room for, and windows are
         // no less than what there is to subtract from.
         windows.connection = windows.connection.saturating_sub(length as i32);
@@ -175,9 +201,9 @@ impl Streams {
             return;
         }
         let shut = windows.connection <= 0;
-        if let Some(stream) = self.find(id) {
-            stream.window = stream.window.saturating_sub(length as i32);
-            let shut = shut || stream.window <= 0;
+        if let Some(stream) = self.find_unanswered(id) {
+            stream.set_window(stream.window().saturating_sub(length as i32));
+            let shut = shut || stream.window() <= 0;
             self.windows.maybe_shut |= shut;
         }
     }
@@ -188,8 +214,8 @@ impl Streams {
         let increment = i32::try_from(increment).unwrap_or(i32::MAX);
         if id == 0 {
             self.windows.connection = self.windows.connection.saturating_add(increment);
-        } else if let Some(stream) = self.find(id) {
-            stream.window = stream.window.saturating_add(increment);
+        } else if let Some(stream) = self.find_unanswered(id) {
+            stream.set_window(stream.window().saturating_add(increment));
         }
     }
 
@@ -198,32 +224,31 @@ impl Streams {
         let size = i32::try_from(size).unwrap_or(i32::MAX);
         let more = size.saturating_sub(self.windows.initial);
         self.windows.initial = size;
-        for stream in &mut self.list {
-            stream.window = stream.window.saturating_add(more);
+        for stream in self.list.iter_mut().filter(|stream| stream.side.is_to_answer()) {
+            stream.set_window(stream.window().saturating_add(more));
         }
         self.windows.maybe_shut |= more < 0;
     }
 
-    /// Whether an answer has no room to go on.
+    /// Whether an answer has no room to go on, if that has changed, or if
+    /// something has been sent and there is no room again.
     #[inline]
-    pub(super) fn windows_are_shut(&mut self) -> bool {
-        self.windows.maybe_shut && self.look_at_windows()
+    pub(super) fn windows_changed(&mut self) -> Option<bool> {
+        let windows = &self.windows;
+        if windows.maybe_shut || windows.shut { self.look_at_windows() } else { None }
     }
 
     #[cold]
-    fn look_at_windows(&mut self) -> bool {
-        let connection = self.windows.connection;
+    fn look_at_windows(&mut self) -> Option<bool> {
+        let windows = &mut self.windows;
         let is_shut = |stream: &Stream| {
-            let goes_on = matches!(stream.side, Side::Open | Side::Client) && stream.answers;
-            goes_on && (connection <= 0 || stream.window <= 0)
+            let goes_on = stream.side.is_to_answer() && stream.answers;
+            goes_on && (windows.connection <= 0 || stream.window() <= 0)
         };
         let shut = self.list.iter().any(is_shut);
-        self.windows.maybe_shut = shut;
-        shut
-    }
-
-    pub(super) fn sent(&self) -> u32 {
-        self.windows.sent
+        let changed = shut != windows.shut || shut && windows.sent;
+        (windows.maybe_shut, windows.shut, windows.sent) = (shut, shut, false);
+        changed.then_some(shut)
     }
 
     pub(super) fn server_reset(&mut self, id: u32) {
@@ -286,6 +311,12 @@ impl Streams {
         let index = list.binary_search_by_key(&id, |stream| stream.id).ok()?;
         let stream = &mut list[index];
         (stream.side != Side::Ended).then_some(stream)
+    }
+
+    /// A stream that is open on the server's side.
+    #[inline]
+    fn find_unanswered(&mut self, id: u32) -> Option<&mut Stream> {
+        self.find(id).filter(|stream| stream.side.is_to_answer())
     }
 
     /// A stream of the list has ended, but for a flush if it is `unflushed`.

@@ -259,8 +259,8 @@ fn data_is_counted_without_its_padding() {
         let mut data = 0;
         for chunk in bytes.chunks(split) {
             http2.read(chunk, |fact| {
-                if let Fact::DataRead { total } = fact {
-                    data = total;
+                if let Fact::DataRead { length } = fact {
+                    data += length;
                 }
             });
         }

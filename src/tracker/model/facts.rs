@@ -76,7 +76,7 @@ fn step(kind: u8, details: u8) -> Step {
             2 => Refused,
             3 => Watched,
             4 => KeepAlive { said: bit(0) },
-            _ => DataRead { total: 5 },
+            _ => DataRead { length: 5 },
         },
         54 => CloseIfIdle,
         55 => Drain { all: bit(0) },

@@ -259,12 +259,11 @@ impl Wire {
         })
     }
 
-    /// The client has shut its windows in front of an answer, having let so much
-    /// through (it wraps).
+    /// Whether the client's windows are shut in front of an answer, if that has
+    /// changed, or if they have let something through and are shut again.
     #[inline]
-    pub(crate) fn shut_windows(&mut self) -> Option<u32> {
-        let http2 = self.http2.as_mut().filter(|_| self.phase == Phase::Http2)?;
-        http2.windows_are_shut().then(|| http2.data_sent())
+    pub(crate) fn windows_changed(&mut self) -> Option<bool> {
+        self.http2.as_mut().filter(|_| self.phase == Phase::Http2)?.windows_changed()
     }
 
     /// What there is of the client's first bytes could be HTTP/2's preface.
