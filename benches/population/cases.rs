@@ -44,7 +44,8 @@ impl Case {
     }
 
     pub fn run(self, stack: Stack, protocol: Protocol, connections: usize) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime");
         match self {
             Self::Memory => memory(&runtime, stack, protocol, connections),
             Self::Requests => {

@@ -94,7 +94,8 @@ struct Inner {
     settings: Arc<Settings>,
     id: ConnId,
     remote_addr: Address,
-    late_remote_addr: OnceLock<Address>,
+    // Boxed, because few connections have one.
+    late_remote_addr: OnceLock<Box<Address>>,
     local_addr: Address,
     /// In HTTP/1: what the client has sent, and how much of it is requests.
     bytes_read: AtomicU64,
@@ -243,7 +244,7 @@ impl Conn {
 
     /// The client's address; prints as in Go, for example `127.0.0.1:39778`.
     pub fn remote_addr(&self) -> &Address {
-        self.0.late_remote_addr.get().unwrap_or(&self.0.remote_addr)
+        self.0.late_remote_addr.get().map_or(&self.0.remote_addr, |address| address)
     }
 
     /// Sets who the client really is, where that is learnt after the connection
@@ -251,7 +252,7 @@ impl Conn {
     /// [guide](crate::guide::how_do_i#take-the-clients-address-from-the-proxy-protocol)).
     /// It works once: the second time it returns `false` and changes nothing.
     pub fn set_remote_addr(&self, address: impl Into<Address>) -> bool {
-        self.0.late_remote_addr.set(address.into()).is_ok()
+        self.0.late_remote_addr.set(Box::new(address.into())).is_ok()
     }
 
     /// The address that the client connected to.

@@ -42,16 +42,16 @@ pub(super) struct FrameReader {
     /// How many bytes of DATA there have been since somebody took this number,
     /// padding left out.
     data: u32,
-    /// What the SETTINGS frame that is being read says of the streams' windows.
-    initial_window: Option<u32>,
 }
 
 /// What a frame means for streams.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// SETTINGS, and no acknowledgement.
-    Settings {
-        initial_window: Option<u32>,
+    Settings,
+    /// SETTINGS, which may still go on, say so of the streams' windows.
+    InitialWindow {
+        size: u32,
     },
     /// So much of the windows is used up, padding included.
     Data {
@@ -121,6 +121,9 @@ impl FrameReader {
     fn read_whole<'a>(&mut self, bytes: &'a [u8], on: &mut impl FnMut(Event)) -> &'a [u8] {
         if let Some((header, rest)) = bytes.split_first_chunk() {
             if let Some((payload, rest)) = rest.split_at_checked(payload_len(header) as usize) {
+                if header[3] == SETTINGS {
+                    payload.chunks_exact(PARAMETER).filter_map(initial_window).for_each(&mut *on);
+                }
                 if let Some(event) = self.event(header, payload, 0) {
                     on(event);
                 }
@@ -142,7 +145,6 @@ impl FrameReader {
             }
             self.left = payload_len(&self.header);
             self.peek_len = 0;
-            self.initial_window = None;
         }
         let (start, rest) = rest.split_at(rest.len().min(self.left as usize));
         // Of padded DATA only the end of the frame tells how much there is.
@@ -154,7 +156,7 @@ impl FrameReader {
             self.count(start.len() as u32);
         }
         if kind == SETTINGS {
-            self.read_parameters(start);
+            self.read_parameters(start, on);
         } else {
             fill(&mut self.peek, &mut self.peek_len, start);
         }
@@ -185,11 +187,7 @@ impl FrameReader {
                 self.count(payload_len(header).saturating_sub(padding + counted));
                 Some(Event::Data { stream, length: payload_len(header), end_stream })
             }
-            SETTINGS if flags & ACK == 0 => {
-                // What came in parts has been read.
-                payload.chunks_exact(PARAMETER).for_each(|parameter| self.parameter(parameter));
-                Some(Event::Settings { initial_window: self.initial_window.take() })
-            }
+            SETTINGS if flags & ACK == 0 => Some(Event::Settings),
             WINDOW_UPDATE => {
                 let increment = *payload.first_chunk::<4>()?;
                 Some(Event::WindowUpdate { stream, increment: stream_id(increment) })
@@ -218,7 +216,7 @@ impl FrameReader {
 
 impl FrameReader {
     /// A part of SETTINGS: one parameter after the other.
-    fn read_parameters(&mut self, mut bytes: &[u8]) {
+    fn read_parameters(&mut self, mut bytes: &[u8], on: &mut dyn FnMut(Event)) {
         while !bytes.is_empty() {
             let mut length = self.peek_len;
             let parameter = self.peek.first_chunk_mut::<PARAMETER>();
@@ -226,17 +224,8 @@ impl FrameReader {
             bytes = fill(parameter, &mut length, bytes);
             self.peek_len = length;
             if usize::from(length) == PARAMETER {
-                let parameter = *parameter;
-                self.parameter(&parameter);
+                initial_window(parameter).into_iter().for_each(&mut *on);
                 self.peek_len = 0;
-            }
-        }
-    }
-
-    fn parameter(&mut self, parameter: &[u8]) {
-        if let [a, b, value @ ..] = parameter {
-            if [*a, *b] == SETTINGS_INITIAL_WINDOW_SIZE {
-                self.initial_window = value.try_into().ok().map(u32::from_be_bytes);
             }
         }
     }
@@ -244,6 +233,12 @@ impl FrameReader {
     fn count(&mut self, data: u32) {
         self.data = self.data.saturating_add(data);
     }
+}
+
+/// What a parameter of SETTINGS means.
+fn initial_window(parameter: &[u8]) -> Option<Event> {
+    let value = parameter.strip_prefix(&SETTINGS_INITIAL_WINDOW_SIZE)?;
+    Some(Event::InitialWindow { size: u32::from_be_bytes(value.try_into().ok()?) })
 }
 
 /// Copies what there is room for, and returns the rest.

@@ -2,8 +2,8 @@
 //! client's open streams.
 //!
 //! Payloads are skipped, but for what a server's GOAWAY says.
-//! A frame counts at its last byte, so that any split of the same bytes gives
-//! the same result.
+//! A frame counts at its last byte (one of the SETTINGS at its own last one), so
+//! that any split of the same bytes gives the same result.
 
 mod frames;
 mod streams;
@@ -80,10 +80,8 @@ impl Http2 {
         let Self { from_client, streams, active, settings, goaway, failed, .. } = self;
         from_client.read(bytes, |event| {
             match event {
-                Event::Settings { initial_window } => {
-                    if let Some(size) = initial_window {
-                        streams.set_initial_window(size);
-                    }
+                Event::InitialWindow { size } => streams.set_initial_window(size),
+                Event::Settings => {
                     if !std::mem::replace(settings, true) {
                         record(Fact::SettingsReceived);
                     }
@@ -134,7 +132,7 @@ impl Http2 {
             Event::Data { stream, length, end_stream } => {
                 streams.server_sent(stream, length, end_stream);
             }
-            Event::Settings { .. } | Event::WindowUpdate { .. } => {}
+            Event::Settings | Event::InitialWindow { .. } | Event::WindowUpdate { .. } => {}
             Event::Reset { stream } => streams.server_reset(stream),
             Event::GoAway { last_stream, error_code } => {
                 streams.server_goes_away(last_stream);
