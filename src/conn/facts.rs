@@ -103,7 +103,7 @@ impl Conn {
 
     /// [`record`](Self::record) for a flush. Returns whether the stream was
     /// hijacked by it, too.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record_flush(&self, fact: Fact) -> (bool, bool) {
         let effect = self.apply(fact);
         (effect == Effect::Wake, effect == Effect::Hijacked)

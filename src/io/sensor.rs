@@ -313,18 +313,21 @@ impl Sensor {
     #[inline]
     pub(crate) fn flushed(&mut self, cx: &Context<'_>) -> Flush {
         let bytes = self.wire.is_unflushed();
-        let fact = if self.wire.needs_no_parsing() {
+        let (wake, hijacked) = if self.wire.needs_no_parsing() {
             self.wire.take_unflushed();
-            Some(Fact::Flushed { bytes })
+            self.conn.record_flush(Fact::Flushed { bytes })
         } else {
-            self.wire.flushed()
+            self.follow_flushed()
         };
-        let Some(fact) = fact else { return Flush { bytes, hijacked: false } };
-        let (wake, hijacked) = self.conn.record_flush(fact);
         if wake {
             cx.waker().wake_by_ref();
         }
         Flush { bytes, hijacked }
+    }
+
+    #[inline(never)]
+    fn follow_flushed(&mut self) -> (bool, bool) {
+        self.wire.flushed().map_or((false, false), |fact| self.conn.record_flush(fact))
     }
 }
 
