@@ -49,6 +49,15 @@ pub(crate) fn conn_missing() {
     ));
 }
 
+/// The task that looks after connections runs on a runtime without a timer.
+pub(crate) fn no_timer() {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        "no time-out of the connections' policies fires: the tokio runtime has no timer; \
+         call `enable_time` or `enable_all` on its builder"
+    );
+}
+
 /// A policy has run out for a connection.
 pub(crate) fn policy_expired(conn: &Conn, policy: crate::Policy) {
     #[cfg(feature = "tracing")]

@@ -18,6 +18,12 @@ impl Conn {
     /// registry: in a handler whose client may be slow, say. Call it at
     /// [`New`](crate::ConnState::New) to make them hold from the beginning.
     ///
+    /// They hold until the connection ends or
+    /// [`reset_policies`](Self::reset_policies) is called: for later requests too,
+    /// for all streams of an HTTP/2 connection, and whatever policies the registry
+    /// is given later. If strangers may call a route that allows more than others,
+    /// reset them when its request is done.
+    ///
     /// Limits on the number of connections have no effect here. Nobody enforces
     /// policies for a connection that is in no registry
     /// ([`Connections::insert`](crate::Connections::insert)). The registry's
@@ -38,6 +44,24 @@ impl Conn {
         self.adopt(&policies);
         if let Some(observer) = self.0.observer.get() {
             observer.look_after(self, &policies);
+        }
+    }
+
+    /// From now on the policies of the registry hold again, as they do for
+    /// connections that were given none of their own.
+    pub fn reset_policies(&self) {
+        self.0.notes.has_policies.store(false, Ordering::Release);
+        let _ = self.remove::<OwnPolicies>();
+        let Some(observer) = self.0.observer.get() else {
+            return self.adopt(&Policies::new());
+        };
+        loop {
+            let policies = observer.policies();
+            self.adopt(&policies);
+            // Unless others have been set meanwhile.
+            if Arc::ptr_eq(&policies, &observer.policies()) {
+                return observer.look_after(self, &policies);
+            }
         }
     }
 

@@ -17,7 +17,7 @@ impl Connections {
         let policies = self.0.enforcer.set_policies(policies);
         // Either they see the new policies when they come, or are seen here.
         for conn in self {
-            self.0.demand(&conn, &policies);
+            self.0.demand(&conn);
         }
         self.0.run_enforcer(&policies);
     }

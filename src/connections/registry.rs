@@ -94,8 +94,13 @@ impl ConnObserver for Registry {
         drop(shard);
         conn.take_place(&self.enforcer.limits);
         if let Some(policies) = self.enforcer.policies_if_any() {
-            self.demand(conn, &policies);
+            self.demand(conn);
             self.run_enforcer(&policies);
+        }
+        // Set before there was anybody to look after them.
+        if let Some(own) = conn.own_policies() {
+            self.enforcer.note_own(&own);
+            self.run_enforcer(&own);
         }
         // Either this sees that draining has started, or the drain, which
         // looks at the connections after that, sees this one.
@@ -188,13 +193,25 @@ impl Registry {
         }
     }
 
-    /// These policies hold for this connection, unless it has its own.
-    pub(super) fn demand(&self, conn: &Conn, policies: &Policies) {
-        if conn.own_policies().is_none() {
-            conn.adopt(policies);
-        }
-        if policies.max_connections_per_ip.is_some() {
-            conn.count_ip(&self.enforcer.limits, policies);
+    /// The policies of the registry hold for this connection, unless it has its
+    /// own.
+    pub(super) fn demand(&self, conn: &Conn) {
+        loop {
+            let policies = self.enforcer.policies();
+            if conn.own_policies().is_none() {
+                conn.adopt(&policies);
+            }
+            if policies.max_connections_per_ip.is_some() {
+                conn.count_ip(&self.enforcer.limits, &policies);
+            }
+            // Others may have been set meanwhile, and been taken over before
+            // these were.
+            if let Some(own) = conn.own_policies() {
+                conn.adopt(&own);
+            }
+            if Arc::ptr_eq(&policies, &self.enforcer.policies()) {
+                return;
+            }
         }
     }
 

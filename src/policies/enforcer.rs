@@ -227,8 +227,11 @@ impl Enforcer {
     /// A connection has policies of its own.
     pub(crate) fn note_own(&self, policies: &Policies) {
         let slack = u64::try_from(interval(policies).as_nanos()).unwrap_or(u64::MAX);
-        self.own_slack.fetch_min(slack, Ordering::AcqRel);
-        self.changed.notify_one();
+        // Where the task looks as often as that anyway, it need not look at once:
+        // a route may set policies for each of its requests.
+        if slack < self.own_slack.fetch_min(slack, Ordering::AcqRel) {
+            self.changed.notify_one();
+        }
     }
 
     pub(crate) fn interval(&self, policies: &Policies) -> Duration {
@@ -283,7 +286,12 @@ impl<R: Looked> Drop for Running<R> {
     }
 }
 
-async fn run<R: Looked>(running: Running<R>, changed: Arc<Notify>) {
+async fn run<R: Looked>(mut running: Running<R>, changed: Arc<Notify>) {
+    if !has_timer() {
+        // Once is enough.
+        diagnostics::no_timer();
+        return running.0 = Weak::new();
+    }
     let mut looks = Looks::default();
     loop {
         let Some(registry) = running.0.upgrade() else { return };
@@ -293,11 +301,17 @@ async fn run<R: Looked>(running: Running<R>, changed: Arc<Notify>) {
         drop((registry, policies));
 
         let (due, real_due) = (now() + sleep, Instant::now() + sleep);
-        if tokio::time::timeout(sleep, changed.notified()).await.is_err() {
-            let real = Instant::now().saturating_duration_since(real_due);
-            looks.stalls.note(due, now(), real);
-        }
+        let _ = tokio::time::timeout(sleep, changed.notified()).await;
+        // Also if it was woken: that may have been at the end of a stall, whose
+        // task was polled before the timer.
+        let real = Instant::now().saturating_duration_since(real_due);
+        looks.stalls.note(due, now(), real);
     }
+}
+
+/// Whether this runtime can wait for a time. It does not say, but panics.
+fn has_timer() -> bool {
+    catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
 }
 
 /// What was seen when connections were last looked at.

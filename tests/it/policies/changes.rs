@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper_connstate::{Policies, Policy};
 use tokio::time::Instant;
 
-use super::bench::{Bench, GET, SECOND, Talk, get, on_each};
+use super::bench::{Bench, GET, SECOND, Talk, get, on_each, run};
 use crate::support::Kind;
 
 /// What is set while connections are there holds for them.
@@ -168,38 +168,136 @@ fn a_hook_that_panics() {
 fn a_program_that_stands_still() {
     use std::io::{Read, Write};
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // At its end it may set policies, which wakes the task that looks after them.
+    for sets_policies in [false, true] {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let policies = Policies::new().idle_timeout(SECOND).header_timeout(SECOND);
+            let mut listener =
+                hyper_connstate::instrument_listener(listener, ()).policies(policies);
+            let client = std::thread::spawn(move || {
+                let mut client = std::net::TcpStream::connect(address).unwrap();
+                let mut answer = [0; 1024];
+                client.write_all(&GET[..20]).unwrap();
+                // In the middle of the server's sleep.
+                std::thread::sleep(SECOND);
+                client.write_all(&GET[20..]).unwrap();
+                let length = client.read(&mut answer).unwrap();
+                String::from_utf8_lossy(&answer[..length]).into_owned()
+            });
+            let (io, conn) = listener.accept().await.unwrap();
+            let service = hyper_connstate::ConnStateLayer::for_conn(&conn);
+            let service = service.layer(hyper::service::service_fn(async |_| {
+                Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned()))
+            }));
+            let server = hyper::server::conn::http1::Builder::new()
+                .serve_connection(hyper_util::rt::TokioIo::new(io), service);
+            let server = tokio::spawn(server);
+            tokio::time::sleep(SECOND / 5).await;
+            // Nobody polls anything meanwhile.
+            std::thread::sleep(3 * SECOND);
+            if sets_policies {
+                conn.set_policies(conn.policies().body_timeout(SECOND / 10));
+            }
+            while !client.is_finished() {
+                tokio::time::sleep(SECOND / 50).await;
+            }
+            let answer = client.join().unwrap();
+            assert!(answer.ends_with("hello"), "{answer}");
+            server.abort();
+        });
+    }
+}
+
+/// Policies of one request, and then those of the registry again.
+#[test]
+fn policies_that_are_reset() {
+    on_each(Kind::all(), async |kind| {
+        let bench = Bench::new(kind, Policies::new().idle_timeout(20 * SECOND));
+        let mut client = bench.http1().await;
+        client.say(GET).await;
+        let conn = bench.connections.iter().next().unwrap();
+        conn.set_policies(conn.policies().idle_timeout(None).max_requests(3));
+        client.lives_for(60 * SECOND).await;
+        conn.reset_policies();
+        assert_eq!(format!("{:?}", conn.policies()), format!("{:?}", bench.connections.policies()));
+        // It has been idle for longer than that already.
+        client.wait_end().await;
+        assert_eq!(bench.expired.words(), "idle_timeout");
+
+        let mut client = bench.http1().await;
+        client.say(GET).await;
+        let conn = bench.connections.iter().next().unwrap();
+        conn.set_policies(conn.policies().max_requests(2));
+        conn.reset_policies();
+        bench.connections.set_policies(Policies::new().max_requests(3));
+        assert!(!client.say(GET).await.contains("connection: close"));
+        assert!(client.say(GET).await.contains("connection: close"));
+    });
+}
+
+/// Those that are set in the hook for `New`, before the connection is in a
+/// registry.
+#[test]
+fn policies_of_a_connection_that_comes() {
+    use hyper_connstate::{Address, Conn, ConnIo, ConnState, Connections};
+
+    let own = |conn: &Conn, state: ConnState| {
+        if state == ConnState::New {
+            conn.set_policies(Policies::new().first_byte_timeout(SECOND));
+        }
+    };
+    for policies in [Policies::new(), Policies::new().idle_timeout(600 * SECOND)] {
+        run(async {
+            let connections = Connections::new();
+            connections.set_policies(policies);
+            let (_client, server) = tokio::io::duplex(100);
+            tokio::time::sleep(SECOND).await;
+            let io = ConnIo::new(server, Address::Unknown, Address::Unknown, own);
+            connections.insert(io.conn());
+            let since = Instant::now();
+            while connections.expired(Policy::FirstByteTimeout) == 0 {
+                tokio::time::sleep(SECOND / 50).await;
+                assert!(since.elapsed() < 2 * SECOND);
+            }
+            assert!(since.elapsed() >= SECOND);
+        });
+    }
+}
+
+/// Then no time-out fires, and everything else works.
+#[test]
+fn a_runtime_without_a_timer() {
+    use std::io::{Read, Write};
+
+    crate::support::quiet_panics();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let policies = Policies::new().idle_timeout(SECOND).header_timeout(SECOND);
+        let policies = Policies::new().idle_timeout(Duration::ZERO);
         let mut listener = hyper_connstate::instrument_listener(listener, ()).policies(policies);
-        let client = std::thread::spawn(move || {
-            let mut client = std::net::TcpStream::connect(address).unwrap();
-            let mut answer = [0; 1024];
-            client.write_all(&GET[..20]).unwrap();
-            // In the middle of the server's sleep.
-            std::thread::sleep(SECOND);
-            client.write_all(&GET[20..]).unwrap();
-            let length = client.read(&mut answer).unwrap();
-            String::from_utf8_lossy(&answer[..length]).into_owned()
-        });
-        let (io, conn) = listener.accept().await.unwrap();
-        let service = hyper_connstate::ConnStateLayer::for_conn(&conn);
-        let service = service.layer(hyper::service::service_fn(async |_| {
-            Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned()))
-        }));
-        let server = hyper::server::conn::http1::Builder::new()
-            .serve_connection(hyper_util::rt::TokioIo::new(io), service);
-        let server = tokio::spawn(server);
-        tokio::time::sleep(SECOND / 5).await;
-        // Nobody polls anything meanwhile.
-        std::thread::sleep(3 * SECOND);
-        while !client.is_finished() {
-            tokio::time::sleep(SECOND / 50).await;
+        for _ in 0..3 {
+            let client = std::thread::spawn(move || {
+                let mut client = std::net::TcpStream::connect(address).unwrap();
+                let mut answer = [0; 1024];
+                (0..2).for_each(|_| {
+                    client.write_all(GET).unwrap();
+                    let length = client.read(&mut answer).unwrap();
+                    assert!(answer[..length].ends_with(b"hello"));
+                });
+            });
+            let (io, conn) = listener.accept().await.unwrap();
+            let service = hyper_connstate::ConnStateLayer::for_conn(&conn);
+            let service = service.layer(hyper::service::service_fn(async |_| {
+                Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned()))
+            }));
+            let io = hyper_util::rt::TokioIo::new(io);
+            let server = hyper::server::conn::http1::Builder::new();
+            server.serve_connection(io, service).await.unwrap();
+            client.join().unwrap();
         }
-        let answer = client.join().unwrap();
-        assert!(answer.ends_with("hello"), "{answer}");
-        server.abort();
     });
 }
