@@ -93,8 +93,7 @@ impl<T> Handshake<T> {
     /// # Errors
     ///
     /// [`HandshakeError::Failed`] with the error of `handshake`, or
-    /// [`HandshakeError::Closed`] if the program closed the connection
-    /// meanwhile. The connection has been reported as
+    /// [`HandshakeError::Closed`] if the connection was ended meanwhile. The connection has been reported as
     /// [`Closed`](crate::ConnState::Closed) by then. It is, too, if you drop
     /// this future before it is done.
     pub async fn complete<F, U, E>(
@@ -160,7 +159,9 @@ impl<T: fmt::Debug> fmt::Debug for Handshake<T> {
 pub enum HandshakeError<E> {
     /// The handshake failed.
     Failed(E),
-    /// The program closed the connection ([`Conn::close`], or a shutdown).
+    /// The connection was ended meanwhile: by [`Conn::close`], a shutdown or a
+    /// [`handshake_timeout`](crate::Policies::handshake_timeout).
+    /// [`Conn::close_reason`] says which.
     Closed,
 }
 
@@ -168,7 +169,7 @@ impl<E> fmt::Display for HandshakeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Failed(_) => "the handshake failed",
-            Self::Closed => "the program closed the connection during the handshake",
+            Self::Closed => "the connection was ended during the handshake, by a time-out, a shutdown or `Conn::close`",
         })
     }
 }

@@ -54,12 +54,16 @@ type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
 /// # What happens
 ///
 /// - A time-out of length T fires between T and T + T/16 (or T + 100
-///   milliseconds, if that is more). The program's own stalls do not count: what
-///   a client sent while the runtime was blocked is read first.
+///   milliseconds, if that is more), [`idle_timeout`](Self::idle_timeout) over
+///   HTTP/1 up to a second earlier: its last second is for requests that are on
+///   their way. The program's own stalls do not count: what a client sent while
+///   the runtime was blocked is read first.
 /// - A connection that has just begun a request is never ended for what it did
 ///   before.
-/// - The client is told: with `408` or `Connection: close` over HTTP/1, with
-///   GOAWAY over HTTP/2.
+/// - A client whose connection is idle, old or has carried enough requests is
+///   told: with `Connection: close` over HTTP/1, with GOAWAY over HTTP/2. One
+///   whose head is too slow gets `408` or GOAWAY. With the other time-outs
+///   nobody can be told, and the connection is broken off.
 /// - [`Conn::close_reason`] says which policy it was, [`on_expiry`](Self::on_expiry)
 ///   is called, and [`Connections::expired`](crate::Connections::expired) counts.
 /// - A connection that is being drained is not drained again for its age or for
@@ -70,7 +74,7 @@ type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
 ///
 /// # Special values
 ///
-/// `None` turns a policy off. A time of zero is over at once, and one too long
+/// `None` turns a policy off, a least rate too. A time of zero is over at once, and one too long
 /// to be added to the clock is never over. A limit of zero lets nobody in.
 ///
 /// # What it costs
@@ -116,6 +120,12 @@ pub(crate) struct Rate {
     pub(crate) grace: Duration,
 }
 
+impl Rate {
+    fn new(bytes_per_second: impl Into<Option<u64>>, grace: Duration) -> Option<Self> {
+        Some(Self { bytes_per_second: bytes_per_second.into()?, grace })
+    }
+}
+
 impl Policies {
     /// Everything is off.
     pub fn new() -> Self {
@@ -149,8 +159,8 @@ impl Policies {
     ///
     /// It holds for handshakes that run in
     /// [`Handshake::complete`](crate::Handshake::complete), and so for those of
-    /// [`serve`](fn@crate::serve). `serve` has a time-out of its own, too: the
-    /// shorter one counts.
+    /// [`serve`](fn@crate::serve). `serve` has a time-out of its own, too, of 10 s
+    /// if you set no other: the shorter one counts.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.handshake_timeout = timeout.into();
         self
@@ -229,8 +239,12 @@ impl Policies {
     /// Only time in which the handler waits for more counts: a handler that does
     /// not read holds its client up by itself. This needs bodies that are
     /// followed, as those of `into_make_service_with_conn_state()` are in axum.
-    /// Elsewhere it does nothing. Over HTTP/2 it fires when a handler waits and
-    /// no stream of the connection has got a byte.
+    /// Elsewhere it does nothing.
+    ///
+    /// Over HTTP/2 it fires when a handler waits and no stream of the connection
+    /// has got a byte, and all streams end. So where clients may be silent within
+    /// a request, as in gRPC's streams, it has to be off or longer than their
+    /// silence.
     pub fn body_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.body_timeout = timeout.into();
         self
@@ -240,17 +254,25 @@ impl Policies {
     /// handler waits for it, after a grace. Kestrel has 240 bytes per second
     /// after 5 seconds. A slower client is broken off, as with
     /// [`body_timeout`](Self::body_timeout).
-    pub fn min_body_rate(mut self, bytes_per_second: u64, grace: Duration) -> Self {
-        self.min_body_rate = Some(Rate { bytes_per_second, grace });
+    pub fn min_body_rate(
+        mut self,
+        bytes_per_second: impl Into<Option<u64>>,
+        grace: Duration,
+    ) -> Self {
+        self.min_body_rate = Rate::new(bytes_per_second, grace);
         self
     }
 
     /// How long a client may take nothing while there is something to send to
     /// it. Then the connection is broken off.
     ///
-    /// The time begins anew with each byte that the system takes. So a long
+    /// The time begins anew whenever the socket takes something. So a long
     /// download, or a response that comes in drops (server-sent events), may
-    /// last for ever. Over HTTP/2 the time also counts while a response fills
+    /// last for ever. A socket takes more only when there is room in its buffer
+    /// for a good part (on Linux, a third of it). So a client has to take about
+    /// that much in this time, as with nginx's `send_timeout`; a buffer grows with
+    /// the speed of its client, and on one and the same machine it has megabytes.
+    /// Over HTTP/2 the time also counts while a response fills
     /// the window that its client has given it (RFC 9113, section 5.2).
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
@@ -260,8 +282,12 @@ impl Policies {
     /// How many bytes per second a client has to take while there is something
     /// to send to it, after a grace. Kestrel has 240 bytes per second after 5
     /// seconds. A slower client is broken off.
-    pub fn min_write_rate(mut self, bytes_per_second: u64, grace: Duration) -> Self {
-        self.min_write_rate = Some(Rate { bytes_per_second, grace });
+    pub fn min_write_rate(
+        mut self,
+        bytes_per_second: impl Into<Option<u64>>,
+        grace: Duration,
+    ) -> Self {
+        self.min_write_rate = Rate::new(bytes_per_second, grace);
         self
     }
 
