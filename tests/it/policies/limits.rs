@@ -1,15 +1,22 @@
 //! Who may come.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use hyper_connstate::{Address, ConnIo, Limit, Policies, Refusal};
+use hyper_connstate::{Address, ConnIo, Limit, Policies, Refusal, instrument_listener};
+use tokio::sync::mpsc;
 
-use super::bench::{Bench, GET, SECOND, Talk, on_each};
-use crate::oracles::wire::{Client, settle};
+use super::bench::{Bench, GET, SECOND, Talk, on_each, run};
+use crate::oracles::wire::{Client, Wires, settle, wire};
 use crate::support::{Kind, frames};
 
 fn from(ip: &str) -> Address {
     SocketAddr::new(ip.parse().unwrap(), 40_000).into()
+}
+
+/// Those whose clients can be kept waiting without having to shake hands.
+fn plain_kinds() -> impl Iterator<Item = Kind> {
+    Kind::all().into_iter().filter(|kind| !kind.is_tls())
 }
 
 /// The next one waits until there is a place.
@@ -34,6 +41,63 @@ fn a_full_server_has_clients_wait() {
         let mut four = Client::new(far, kind.is_tls().then_some("http/1.1")).await;
         assert!(four.say(GET).await.ends_with("hello"));
         assert_eq!(bench.connections.refused(Limit::MaxConnections), 0);
+    });
+}
+
+/// A listener to which nobody comes takes no place from another's clients.
+#[test]
+fn listeners_that_share_a_limit() {
+    on_each(plain_kinds(), async |kind| {
+        let one = Bench::new(kind, Policies::new().max_connections(1));
+        let two = one.beside();
+        settle().await;
+        let mut first = two.http1().await;
+        assert!(first.say(GET).await.ends_with("hello"));
+        let mut second = one.http1().await;
+        assert_eq!(second.say(GET).await, "");
+        first.close();
+        second.read_all().await;
+        assert!(second.heard().ends_with("hello"));
+        let mut third = two.http1().await;
+        assert_eq!(third.say(GET).await, "");
+        assert_eq!(one.connections.len(), 1);
+    });
+}
+
+/// It holds for the next client, though its listener waits for that one already.
+#[test]
+fn a_limit_that_comes_while_a_listener_waits() {
+    on_each(plain_kinds(), async |kind| {
+        let bench = Bench::new(kind, Policies::new());
+        let mut one = bench.http1().await;
+        assert!(one.say(GET).await.ends_with("hello"));
+        bench.connections.set_policies(Policies::new().max_connections(1));
+        let mut two = bench.http1().await;
+        assert_eq!(two.say(GET).await, "");
+        assert!(!two.ended);
+        one.close();
+        two.read_all().await;
+        assert!(two.heard().ends_with("hello"));
+        assert_eq!(bench.connections.refused(Limit::MaxConnections), 0);
+    });
+}
+
+/// Clients wait where they came, and whoever gives up accepting loses none.
+#[test]
+fn a_full_server_leaves_clients_in_the_queue() {
+    run(async {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let policies = Policies::new().max_connections(1);
+        let mut listener = instrument_listener(Wires(receiver), ()).policies(policies);
+        for _ in 0..3 {
+            sender.send((wire().0, Address::Unknown)).ok().unwrap();
+        }
+        let one = listener.accept().await.unwrap();
+        assert!(tokio::time::timeout(SECOND, listener.accept()).await.is_err());
+        assert_eq!(listener.get_ref().0.len(), 2);
+        drop(one);
+        let _two = listener.accept().await.unwrap();
+        assert_eq!(listener.get_ref().0.len(), 1);
     });
 }
 
@@ -142,7 +206,7 @@ fn a_flood_of_refused_clients() {
 #[test]
 fn from_one_address() {
     on_each(Kind::all(), async |kind| {
-        let refused = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let refused = Arc::new(std::sync::Mutex::new(Vec::new()));
         let on_refusal = {
             let refused = refused.clone();
             move |conn: &hyper_connstate::Conn, limit: Limit| {
