@@ -1,9 +1,11 @@
 //! Who may come.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hyper_connstate::{Address, ConnIo, Limit, Policies, Refusal, instrument_listener};
+use hyper_connstate::{Accept, Address, ConnIo, Limit, Policies, Refusal, instrument_listener};
 use tokio::sync::mpsc;
 
 use super::bench::{Bench, GET, SECOND, Talk, on_each, run};
@@ -99,6 +101,47 @@ fn a_full_server_leaves_clients_in_the_queue() {
         let _two = listener.accept().await.unwrap();
         assert_eq!(listener.get_ref().0.len(), 1);
     });
+}
+
+/// Has a client whenever it is asked.
+struct Endless;
+
+impl Accept for Endless {
+    type Io = tokio::io::Empty;
+    type Addr = Address;
+
+    async fn accept(&mut self) -> io::Result<(tokio::io::Empty, Address)> {
+        Ok((tokio::io::empty(), from("192.0.2.1")))
+    }
+
+    fn local_addr(&self) -> io::Result<Address> {
+        Ok(Address::Unknown)
+    }
+}
+
+/// Two listeners with one connection each stay below a limit of two.
+#[test]
+fn nobody_is_refused_while_there_is_room() {
+    let full = Policies::new().max_connections(2).refuse_when_full(true);
+    for policies in [full, Policies::new().max_connections_per_ip(2)] {
+        let one = instrument_listener(Endless, ()).policies(policies);
+        let connections = one.connections();
+        let two = instrument_listener(Endless, ()).with_connections(connections.clone());
+        std::thread::scope(|threads| {
+            for mut listener in [one, two] {
+                threads.spawn(move || {
+                    run(async {
+                        for _ in 0..20_000 {
+                            drop(listener.accept().await.unwrap());
+                        }
+                    });
+                });
+            }
+        });
+        for limit in [Limit::MaxConnections, Limit::MaxConnectionsPerIp] {
+            assert_eq!(connections.refused(limit), 0, "{limit}");
+        }
+    }
 }
 
 /// A hijacked one keeps its place.
@@ -240,6 +283,29 @@ fn from_one_address() {
         let again = [dial("192.0.2.1"), dial("192.0.2.1")];
         settle().await;
         assert_eq!(bench.connections.len(), again.len());
+    });
+}
+
+/// Of those that are exempt, too.
+#[test]
+fn each_address_is_asked_for_its_key_once() {
+    on_each(plain_kinds(), async |kind| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let key = {
+            let asked = asked.clone();
+            move |ip: IpAddr| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                Some(ip).filter(|ip| !ip.is_loopback())
+            }
+        };
+        let policies = Policies::new().max_connections_per_ip(1).per_ip_key(key);
+        let bench = Bench::new(kind, policies);
+        let _there = ["192.0.2.1", "127.0.0.1", "127.0.0.1"].map(|ip| bench.dial_from(from(ip)));
+        settle().await;
+        assert_eq!(bench.connections.len(), 3);
+        // They keep what they had.
+        bench.connections.set_policies(bench.connections.policies());
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
     });
 }
 
