@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Limit, Policies};
-use crate::Address;
+use super::{Limit, PerIpKey, Policies};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::{Address, diagnostics};
 
 /// How many connections have been let in, and from where.
 #[derive(Default)]
@@ -73,7 +74,7 @@ impl Limits {
         let Some(ip) = address.ip() else { return EXEMPT };
         let ip = ip.to_canonical();
         let key = match &policies.per_ip_key {
-            Some(key) => key(ip),
+            Some(key) => asked(ip, &**key),
             None => Some(network(ip)),
         };
         key.map_or(EXEMPT, |key| self.hasher.hash_one(key).max(EXEMPT + 1))
@@ -151,6 +152,16 @@ impl Drop for Permit {
         limits.remove_ip(self.ip);
         limits.remove();
     }
+}
+
+/// What a user's function says of an address.
+fn asked(ip: IpAddr, key: &PerIpKey) -> Option<IpAddr> {
+    // As for hooks: a panic goes no further, least of all to who accepts.
+    catch_unwind(AssertUnwindSafe(|| key(ip))).unwrap_or_else(|panic| {
+        let _ = catch_unwind(AssertUnwindSafe(|| diagnostics::per_ip_key_panicked(ip)));
+        std::mem::forget(panic);
+        None
+    })
 }
 
 /// The addresses that one client has.

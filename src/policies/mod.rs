@@ -342,7 +342,10 @@ impl Policies {
     /// # let _ = policies;
     /// ```
     ///
-    /// Connections that are there keep the key that they had.
+    /// Connections that are there keep the key that they had, or stay exempt.
+    ///
+    /// It is called before a connection is reported, and must not block. A panic
+    /// in it is caught, and exempts the address.
     pub fn per_ip_key(
         mut self,
         key: impl Fn(IpAddr) -> Option<IpAddr> + Send + Sync + 'static,

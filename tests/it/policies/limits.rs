@@ -309,6 +309,26 @@ fn each_address_is_asked_for_its_key_once() {
     });
 }
 
+/// It exempts the address, and the server goes on.
+#[test]
+fn a_key_function_that_panics() {
+    on_each(plain_kinds(), async |kind| {
+        let key = |_| -> Option<IpAddr> { panic!("a key function's panic (wanted)") };
+        let policies = Policies::new().max_connections_per_ip(1).per_ip_key(key);
+        let bench = Bench::new(kind, policies);
+        for _ in 0..2 {
+            let mut client = Client::plain(bench.dial_from(from("192.0.2.1")));
+            assert!(client.say(GET).await.ends_with("hello"));
+        }
+        assert_eq!(bench.connections.len(), 2);
+        bench.connections.set_policies(Policies::new());
+        let mut client = Client::plain(bench.dial_from(from("192.0.2.1")));
+        assert!(client.say(GET).await.ends_with("hello"));
+        // Those that are there are asked, too, when the limit comes late.
+        bench.connections.set_policies(Policies::new().max_connections_per_ip(1).per_ip_key(key));
+    });
+}
+
 /// A limit that comes late counts who is there, and closes nobody.
 #[test]
 fn a_limit_that_comes_late() {
