@@ -5,7 +5,7 @@ pub(crate) mod sensor;
 mod ending;
 mod goaway;
 pub(crate) mod linger;
-mod refused;
+pub(crate) mod refused;
 mod timer;
 mod write_waker;
 

@@ -221,6 +221,22 @@ fn a_full_server_says_so() {
     });
 }
 
+/// Nor does one stay that does not even finish its handshake.
+#[test]
+fn a_refused_client_that_never_shakes_hands() {
+    on_each(Kind::all().into_iter().filter(|kind| kind.is_tls()), async |kind| {
+        let policies = Policies::new()
+            .max_connections(1)
+            .refuse_when_full(true)
+            .refusal(Refusal::unavailable());
+        let bench = Bench::new(kind, policies);
+        let _one = bench.http1().await;
+        let mut two = Client::plain(bench.dial_from(Address::Unknown));
+        assert!(two.wait_end().await <= 6 * SECOND);
+        assert_eq!(bench.log.words(), "new new closed (Refused)");
+    });
+}
+
 /// At most so many are told at once.
 #[test]
 fn a_flood_of_refused_clients() {
