@@ -71,7 +71,9 @@ type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
 /// # Special values
 ///
 /// `None` turns a policy off. A time of zero is over at once, and one too long
-/// to be added to the clock is never over. A limit of zero lets nobody in.
+/// to be added to the clock is never over. A
+/// [`max_connections`](Self::max_connections) of zero lets nobody in. A
+/// [`max_requests`](Self::max_requests) of zero is the same as one.
 ///
 /// # What it costs
 ///
@@ -304,6 +306,11 @@ impl Policies {
     ///
     /// Connections that were [inserted](crate::Connections::insert) count, and
     /// are never refused. Lowering the limit closes nothing.
+    ///
+    /// There may be more sockets than that for two reasons. A stream that was
+    /// [taken out](crate::ConnIo::into_inner) of its instrumentation no longer
+    /// counts, since nobody sees when it is closed. And up to 256 connections
+    /// that are refused may be there while they are [told](Self::refusal).
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
         self.max_connections = connections.into();
         self
