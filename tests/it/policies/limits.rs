@@ -119,11 +119,16 @@ impl Accept for Endless {
     }
 }
 
-/// Two listeners with one connection each stay below a limit of two.
+/// Two listeners with one connection each stay below a limit of two. Where there
+/// is room for one only, they take turns.
 #[test]
 fn nobody_is_refused_while_there_is_room() {
-    let full = Policies::new().max_connections(2).refuse_when_full(true);
-    for policies in [full, Policies::new().max_connections_per_ip(2)] {
+    let policies = [
+        Policies::new().max_connections(2).refuse_when_full(true),
+        Policies::new().max_connections_per_ip(2),
+        Policies::new().max_connections(1),
+    ];
+    for policies in policies {
         let one = instrument_listener(Endless, ()).policies(policies);
         let connections = one.connections();
         let two = instrument_listener(Endless, ()).with_connections(connections.clone());
