@@ -91,6 +91,16 @@ pub(crate) fn hook_panicked(conn: &Conn, report: &dyn std::fmt::Display) {
     );
 }
 
+/// A user's function for `Policies::per_ip_key` panicked.
+pub(crate) fn per_ip_key_panicked(ip: std::net::IpAddr) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        %ip,
+        "the function of `Policies::per_ip_key` panicked, so connections from this address are \
+         not limited"
+    );
+}
+
 /// Accepting failed for a reason that is not one connection's.
 #[cfg(any(feature = "serve", feature = "axum"))]
 pub(crate) fn accept_failed(error: &std::io::Error, pause: std::time::Duration) {

@@ -101,7 +101,8 @@ struct Inner {
     bytes_read: AtomicU64,
     request_end: AtomicRequestEnd,
     notes: Notes,
-    /// Whose it is, if it counts for the limit on one client's connections.
+    /// Whose it is, once somebody has asked for the limit on one client's
+    /// connections.
     ip_key: AtomicU64,
     /// It has a place among those that were let in, to be given back.
     has_place: AtomicBool,

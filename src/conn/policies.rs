@@ -135,8 +135,7 @@ impl Conn {
         match admission {
             Admission::Unlimited => {}
             Admission::Admitted(permit) => {
-                let key = permit.hand_over();
-                self.0.ip_key.store(key.unwrap_or(0), Ordering::Release);
+                self.0.ip_key.store(permit.hand_over(), Ordering::Release);
                 self.0.has_place.store(true, Ordering::Release);
             }
             Admission::Refused => {
@@ -148,27 +147,23 @@ impl Conn {
     /// It is in a registry: it has a place there from now on, unless it was
     /// refused.
     pub(crate) fn take_place(&self, limits: &Limits) {
-        if self.tracker().is_refused() {
+        // One that was let in has its place from before it was here, and is not
+        // counted twice for a moment either: somebody else would be refused.
+        if self.tracker().is_refused() || self.0.has_place.load(Ordering::Acquire) {
             return;
         }
         // Taken before anybody can see that there is one to be given back.
         limits.insert();
-        if self.0.has_place.swap(true, Ordering::AcqRel) {
-            limits.remove();
-        }
+        self.0.has_place.store(true, Ordering::Release);
     }
 
     /// It counts among those of its client, unless it does already.
     pub(crate) fn count_ip(&self, limits: &Limits, policies: &Policies) {
-        let Some(key) = limits.key(policies, &self.0.remote_addr) else { return };
-        if self.tracker().is_refused() {
+        if self.tracker().is_refused() || self.0.ip_key.load(Ordering::Acquire) != 0 {
             return;
         }
-        // As above.
-        limits.insert_ip(key);
-        let key_before = &self.0.ip_key;
-        if key_before.compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            limits.remove_ip(key);
+        let key = limits.key(policies, &self.0.remote_addr);
+        if !limits.insert_ip(key, &self.0.ip_key) {
             return;
         }
         // It may have gone in between, and then has not given it back: the fence
@@ -188,9 +183,6 @@ impl Conn {
     }
 
     fn leave_ip(&self, limits: &Limits) {
-        let key = self.0.ip_key.swap(0, Ordering::AcqRel);
-        if key != 0 {
-            limits.remove_ip(key);
-        }
+        limits.remove_ip(self.0.ip_key.swap(0, Ordering::AcqRel));
     }
 }

@@ -5,7 +5,7 @@ pub(crate) mod sensor;
 mod ending;
 mod goaway;
 pub(crate) mod linger;
-mod refused;
+pub(crate) mod refused;
 mod timer;
 mod write_waker;
 
@@ -114,7 +114,10 @@ impl<T> ConnIo<T> {
     ///
     /// The connection passes to someone else, so this reports
     /// [`Hijacked`](crate::ConnState::Hijacked) (after `Active`, if it was not
-    /// active), unless it was hijacked before.
+    /// active), unless it was hijacked before. The connection is gone then, and
+    /// its place free for another, although the stream is still open: limits
+    /// such as [`Policies::max_connections`](crate::Policies::max_connections)
+    /// cannot follow it.
     pub fn into_inner(self) -> T {
         let Self { stream, sensor, .. } = self;
         sensor.record(Fact::Detached);

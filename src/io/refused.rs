@@ -14,8 +14,8 @@ use super::timer::Timer;
 use crate::Conn;
 use crate::policies::refusal::Farewell;
 
-/// How long a client may take to begin its request.
-const BEGIN: Duration = Duration::from_secs(5);
+/// How long a client may take for its handshake, and then to begin its request.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Enough of HTTP/2's preface to tell it from any request.
 const PREFACE: &[u8; 4] = b"PRI ";
@@ -32,7 +32,7 @@ pub(super) struct Refused {
 
 impl Refused {
     pub(super) fn new() -> Self {
-        Self { timer: Timer::new(BEGIN), first: [0; PREFACE.len()], length: 0, over: false }
+        Self { timer: Timer::new(PATIENCE), first: [0; PREFACE.len()], length: 0, over: false }
     }
 
     /// Resolves when the client has begun its request, or does not.

@@ -8,9 +8,9 @@ use std::task::Poll;
 
 use crate::conn::{HandshakeRun, Settings, Side};
 use crate::hook::Hook;
-use crate::io::ConnIo;
-use crate::io::Timer;
+use crate::io::refused::PATIENCE;
 use crate::io::sensor::Sensor;
+use crate::io::{ConnIo, Timer};
 use crate::policies::enforcer::Admission;
 use crate::tracker::Fact;
 use crate::{Address, Conn};
@@ -93,7 +93,9 @@ impl<T> Handshake<T> {
     /// # Errors
     ///
     /// [`HandshakeError::Failed`] with the error of `handshake`, or
-    /// [`HandshakeError::Closed`] if the connection was ended meanwhile. The connection has been reported as
+    /// [`HandshakeError::Closed`] if the connection was ended meanwhile, or if it
+    /// is [refused](crate::Policies::refusal) and the handshake takes more than
+    /// five seconds. The connection has been reported as
     /// [`Closed`](crate::ConnState::Closed) by then. It is, too, if you drop
     /// this future before it is done.
     pub async fn complete<F, U, E>(
@@ -110,8 +112,14 @@ impl<T> Handshake<T> {
         let stream = {
             let mut handshake = pin!(handshake(stream));
             let mut grace = None;
+            let refused = sensor.tracker().is_refused();
+            let mut patience = refused.then(|| Timer::new(PATIENCE));
             poll_fn(|cx| {
                 sensor.waits(Side::Read, cx);
+                // There are few places among those that are told.
+                if patience.as_mut().is_some_and(|timer| timer.poll(cx).is_ready()) {
+                    return Poll::Ready(Err(HandshakeError::Closed));
+                }
                 if sensor.conn().is_draining() {
                     let timer = grace.get_or_insert_with(|| Timer::new(sensor.conn().idle_grace()));
                     if timer.poll(cx).is_ready() {
@@ -159,9 +167,9 @@ impl<T: fmt::Debug> fmt::Debug for Handshake<T> {
 pub enum HandshakeError<E> {
     /// The handshake failed.
     Failed(E),
-    /// The connection was ended meanwhile: by [`Conn::close`], a shutdown or a
-    /// [`handshake_timeout`](crate::Policies::handshake_timeout).
-    /// [`Conn::close_reason`] says which.
+    /// The connection was ended meanwhile: by [`Conn::close`], a shutdown, a
+    /// [`handshake_timeout`](crate::Policies::handshake_timeout), or because it
+    /// was [refused](crate::Policies::refusal). [`Conn::close_reason`] says which.
     Closed,
 }
 

@@ -234,8 +234,7 @@ impl<L: Accept> InstrumentedListener<L> {
         if let Some(listener) = &mut self.listener {
             let enforcer = self.connections.enforcer();
             let mut accept = pin!(async {
-                let place = enforcer.place().await;
-                let (stream, remote_addr) = listener.accept().await?;
+                let ((stream, remote_addr), place) = enforcer.accept(listener.accept()).await?;
                 Ok(Accepted { stream, remote_addr, place })
             });
             let mut drained = pin!(self.connections.until_draining());
@@ -281,7 +280,7 @@ impl<L: Accept> InstrumentedListener<L> {
 pub(crate) struct Accepted<L: Accept> {
     pub(crate) stream: L::Io,
     pub(crate) remote_addr: L::Addr,
-    /// What was waited for before it was accepted.
+    /// Of the limit on connections, where clients wait for one.
     pub(crate) place: Option<Permit>,
 }
 

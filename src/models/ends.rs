@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::Policy;
+use crate::conn::Settings;
+use crate::io::sensor::Sensor;
 
 /// A drain, and then a close, come while the task takes the next step, from
 /// every stage. There is one end, and the close is not forgotten over the drain.
@@ -115,4 +117,34 @@ fn a_limit_meets_an_end() {
         log.check(&conn);
         assert!(connections.enforcer().limits.is_empty());
     });
+}
+
+/// Two connections come at the same time where there is room for two: none is
+/// refused.
+#[test]
+fn two_come_where_there_is_room_for_two() {
+    // Two connections that come take too many steps to try all the ways.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let connections = Connections::default();
+        let two = crate::Policies::new().max_connections(2).max_connections_per_ip(2);
+        connections.set_policies(two.refuse_when_full(true));
+        let other = connections.clone();
+        let one = thread::spawn(move || comes(&other));
+        let two = comes(&connections);
+        let one = one.join().unwrap();
+
+        drop((one, two));
+        assert!(connections.enforcer().limits.is_empty());
+    });
+}
+
+/// A connection that is accepted from always the same address.
+fn comes(connections: &Connections) -> ConnIo<Client> {
+    let address = Address::from(std::net::SocketAddr::from(([192, 0, 2, 1], 1)));
+    let admission = connections.enforcer().admit(None, &address).ok().expect("there is room");
+    let observer = Some(connections.observer());
+    let conn = Conn::new(address, Address::Unknown, Settings::new(()), observer, admission);
+    ConnIo::with_sensor(Client::default(), Sensor::new(conn))
 }

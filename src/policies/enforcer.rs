@@ -1,8 +1,11 @@
 //! What a registry demands of its connections, and the task that sees to it.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, Weak};
+use std::task::ready;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -43,6 +46,9 @@ pub(crate) struct Enforcer {
     /// Wakes the task.
     changed: Arc<Notify>,
 }
+
+/// There is no room for another connection, which has to wait.
+struct Full;
 
 /// How a connection was let in.
 pub(crate) enum Admission {
@@ -163,34 +169,52 @@ impl Enforcer {
         }
     }
 
-    /// Before a connection is accepted: waits until there is a place, if that
-    /// is what is done where there is none.
-    pub(crate) async fn place(&self) -> Option<Permit> {
-        let mut room = std::pin::pin!(self.limits.room.notified());
-        loop {
-            // Enlisted before the look, so that no place that comes free is
-            // missed.
-            room.as_mut().enable();
-            let policies = self.policies_if_any()?;
-            if policies.refuses_when_full || policies.max_connections.is_none() {
-                return None;
+    /// Accepts where there is a place, and returns it with what was accepted. A
+    /// server that is full has clients wait in the system's queue: it does not
+    /// ask for the next one.
+    ///
+    /// Cancel safe if `accept` is.
+    pub(crate) async fn accept<T, E>(
+        &self,
+        accept: impl Future<Output = Result<T, E>>,
+    ) -> Result<(T, Option<Permit>), E> {
+        let mut accept = pin!(accept);
+        let mut room = pin!(self.limits.room.notified());
+        poll_fn(|cx| {
+            loop {
+                if let Ok(place) = self.place() {
+                    // Nobody may have come. Then the place is free again at once,
+                    // for another listener whose clients wait for one.
+                    return accept.as_mut().poll(cx).map_ok(|accepted| (accepted, place));
+                }
+                ready!(room.as_mut().poll(cx));
+                // It hears of what happens from now on, so that no place that
+                // comes free is missed after the look.
+                room.set(self.limits.room.notified());
             }
-            if let Some(permit) = self.limits.admit(policies.max_connections) {
-                return Some(permit);
-            }
-            room.as_mut().await;
-            room.set(self.limits.room.notified());
-        }
+        })
+        .await
     }
 
-    /// Once a connection has been accepted, with the place that was waited for.
+    /// A place for the next connection, where they wait for one.
+    fn place(&self) -> Result<Option<Permit>, Full> {
+        let waits = self.policies_if_any().filter(|policies| !policies.refuses_when_full);
+        let Some(most) = waits.and_then(|policies| policies.max_connections) else {
+            return Ok(None);
+        };
+        self.limits.admit(Some(most)).map(Some).ok_or(Full)
+    }
+
+    /// Once a connection has been accepted, with the place that was found for it.
     pub(crate) fn admit(
         &self,
         place: Option<Permit>,
         address: &Address,
     ) -> Result<Admission, Limit> {
         let Some(policies) = self.policies_if_any() else { return Ok(Admission::Unlimited) };
-        let most = policies.max_connections;
+        // Where clients wait, one without a place was accepted before there was a
+        // limit: it is there already, and nobody is refused.
+        let most = policies.max_connections.filter(|_| policies.refuses_when_full);
         let permit = place.or_else(|| self.limits.admit(most)).ok_or(Limit::MaxConnections);
         let mut permit = permit?;
         permit.admit_ip(&policies, address)?;

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Limit, Policies};
-use crate::Address;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use super::{Limit, PerIpKey, Policies};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::{Address, diagnostics};
 
 /// How many connections have been let in, and from where.
 #[derive(Default)]
@@ -28,15 +29,18 @@ pub(crate) struct Limits {
 }
 
 /// Whose a connection is, for the limit on connections of one address: a hash,
-/// so that it takes the same place for any address. Never zero.
+/// so that it takes the same place for any address. Zero if nobody has asked.
 pub(crate) type IpKey = u64;
+
+/// Of an address that is not limited.
+const EXEMPT: IpKey = 1;
 
 /// A place that has been taken, and is free again when this is dropped.
 #[must_use]
 pub(crate) struct Permit {
     /// `None` once somebody else gives the place back.
     limits: Option<Arc<Limits>>,
-    ip: Option<IpKey>,
+    ip: IpKey,
 }
 
 impl Limits {
@@ -51,7 +55,7 @@ impl Limits {
         let most = most.unwrap_or(usize::MAX);
         let admit = |admitted: usize| (admitted < most).then_some(admitted + 1);
         let admitted = self.admitted.fetch_update(Ordering::AcqRel, Ordering::Acquire, admit);
-        admitted.is_ok().then(|| Permit { limits: Some(self.clone()), ip: None })
+        admitted.is_ok().then(|| Permit { limits: Some(self.clone()), ip: 0 })
     }
 
     /// A place for a connection that is there already.
@@ -65,18 +69,22 @@ impl Limits {
         self.room.notify_waiters();
     }
 
-    /// Whose a connection from this address is. `None` if it is not limited.
-    pub(crate) fn key(&self, policies: &Policies, address: &Address) -> Option<IpKey> {
-        let ip = address.ip()?.to_canonical();
+    /// Whose a connection from this address is.
+    pub(crate) fn key(&self, policies: &Policies, address: &Address) -> IpKey {
+        let Some(ip) = address.ip() else { return EXEMPT };
+        let ip = ip.to_canonical();
         let key = match &policies.per_ip_key {
-            Some(key) => key(ip)?,
-            None => network(ip),
+            Some(key) => asked(ip, &**key),
+            None => Some(network(ip)),
         };
-        Some(self.hasher.hash_one(key).max(1))
+        key.map_or(EXEMPT, |key| self.hasher.hash_one(key).max(EXEMPT + 1))
     }
 
     /// One more of this key, if there is one below the limit.
     fn admit_ip(&self, key: IpKey, most: usize) -> bool {
+        if key == EXEMPT {
+            return true;
+        }
         let mut per_ip = self.per_ip();
         let count = per_ip.get(&key).copied().unwrap_or(0);
         let admitted = count < most;
@@ -86,12 +94,24 @@ impl Limits {
         admitted
     }
 
-    /// One more of this key, of a connection that is there already.
-    pub(crate) fn insert_ip(&self, key: IpKey) {
-        *self.per_ip().entry(key).or_default() += 1;
+    /// One more of this key, of a connection that is there already; unless it
+    /// turns out to have a key.
+    pub(crate) fn insert_ip(&self, key: IpKey, keys: &AtomicU64) -> bool {
+        // Under the lock: nobody sees a key that is not counted yet, and nobody
+        // is counted who had one.
+        let mut per_ip = self.per_ip();
+        let new = keys.compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if new && key != EXEMPT {
+            *per_ip.entry(key).or_default() += 1;
+        }
+        new
     }
 
+    /// A connection is gone that had this key.
     pub(crate) fn remove_ip(&self, key: IpKey) {
+        if key == 0 || key == EXEMPT {
+            return;
+        }
         let mut per_ip = self.per_ip();
         if let Some(count) = per_ip.get_mut(&key) {
             *count -= 1;
@@ -111,16 +131,16 @@ impl Permit {
     pub(super) fn admit_ip(&mut self, policies: &Policies, address: &Address) -> Result<(), Limit> {
         let Some(most) = policies.max_connections_per_ip else { return Ok(()) };
         let Some(limits) = &self.limits else { return Ok(()) };
-        let Some(key) = limits.key(policies, address) else { return Ok(()) };
+        let key = limits.key(policies, address);
         if !limits.admit_ip(key, most) {
             return Err(Limit::MaxConnectionsPerIp);
         }
-        self.ip = Some(key);
+        self.ip = key;
         Ok(())
     }
 
     /// The connection itself gives its place back from now on.
-    pub(crate) fn hand_over(mut self) -> Option<IpKey> {
+    pub(crate) fn hand_over(mut self) -> IpKey {
         self.limits = None;
         self.ip
     }
@@ -129,11 +149,19 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(limits) = &self.limits else { return };
-        if let Some(key) = self.ip {
-            limits.remove_ip(key);
-        }
+        limits.remove_ip(self.ip);
         limits.remove();
     }
+}
+
+/// What a user's function says of an address.
+fn asked(ip: IpAddr, key: &PerIpKey) -> Option<IpAddr> {
+    // As for hooks: a panic goes no further, least of all to who accepts.
+    catch_unwind(AssertUnwindSafe(|| key(ip))).unwrap_or_else(|panic| {
+        let _ = catch_unwind(AssertUnwindSafe(|| diagnostics::per_ip_key_panicked(ip)));
+        std::mem::forget(panic);
+        None
+    })
 }
 
 /// The addresses that one client has.
@@ -183,15 +211,15 @@ mod tests {
     fn addresses_of_one_client() {
         let limits = Limits::default();
         let policies = Policies::new();
-        let key = |ip| limits.key(&policies, &address(ip)).unwrap();
+        let key = |ip| limits.key(&policies, &address(ip));
         assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
-        assert_eq!(limits.key(&policies, &Address::Unknown), None);
+        assert_eq!(limits.key(&policies, &Address::Unknown), EXEMPT);
         let exempt = Policies::new().per_ip_key(|ip| Some(ip).filter(|ip| !ip.is_loopback()));
-        assert_eq!(limits.key(&exempt, &address("::ffff:127.0.0.1")), None);
-        assert!(limits.key(&exempt, &address("192.0.2.1")).is_some());
+        assert_eq!(limits.key(&exempt, &address("::ffff:127.0.0.1")), EXEMPT);
+        assert!(limits.key(&exempt, &address("192.0.2.1")) > EXEMPT);
     }
 
     #[test]

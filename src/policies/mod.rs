@@ -74,8 +74,10 @@ type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
 ///
 /// # Special values
 ///
-/// `None` turns a policy off, a least rate too. A time of zero is over at once, and one too long
-/// to be added to the clock is never over. A limit of zero lets nobody in.
+/// `None` turns a policy off, a least rate too. A time of zero is over at once,
+/// and one too long to be added to the clock is never over. A
+/// [`max_connections`](Self::max_connections) of zero lets nobody in. A
+/// [`max_requests`](Self::max_requests) of zero is the same as one.
 ///
 /// # What it costs
 ///
@@ -330,6 +332,11 @@ impl Policies {
     ///
     /// Connections that were [inserted](crate::Connections::insert) count, and
     /// are never refused. Lowering the limit closes nothing.
+    ///
+    /// There may be more sockets than that for two reasons. A stream that was
+    /// [taken out](crate::ConnIo::into_inner) of its instrumentation no longer
+    /// counts, since nobody sees when it is closed. And up to 256 connections
+    /// that are refused may be there while they are [told](Self::refusal).
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
         self.max_connections = connections.into();
         self
@@ -368,7 +375,10 @@ impl Policies {
     /// # let _ = policies;
     /// ```
     ///
-    /// Connections that are there keep the key that they had.
+    /// Connections that are there keep the key that they had, or stay exempt.
+    ///
+    /// It is called before a connection is reported, and must not block. A panic
+    /// in it is caught, and exempts the address.
     pub fn per_ip_key(
         mut self,
         key: impl Fn(IpAddr) -> Option<IpAddr> + Send + Sync + 'static,

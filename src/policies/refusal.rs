@@ -12,7 +12,7 @@ use http::StatusCode;
 /// with `ENHANCE_YOUR_CALM`. The service is never called. The client is told
 /// after the TLS handshake and after the first byte of its request. Before that
 /// it would not listen, or its request would make the system throw the response
-/// away.
+/// away. It may take five seconds for each; then the connection is closed.
 ///
 /// At most 256 connections of a registry are told at once. Others are closed
 /// without a word, so that refusing costs less than serving.

@@ -8,7 +8,8 @@ use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper_connstate::{
-    Address, CloseReason, Conn, ConnState, Connections, Hook, Policies, Policy, instrument_listener,
+    Address, CloseReason, Conn, ConnState, Connections, Hook, InstrumentedListener, Policies,
+    Policy, instrument_listener,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -74,12 +75,24 @@ impl Bench {
         let listener = instrument_listener(Wires(receiver), log.clone())
             .policies(policies.on_expiry(on_expiry));
         let connections = listener.connections();
-        let handler = {
-            let served = served.clone();
-            move |request| handle(request, served.clone())
-        };
-        stack::serve_listener(kind, listener, handler);
+        serve(kind, listener, &served);
         Self { kind, connections, log, expired, sender, served }
+    }
+
+    /// Another server of the same registry.
+    pub fn beside(&self) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let listener = instrument_listener(Wires(receiver), self.log.clone())
+            .with_connections(self.connections.clone());
+        serve(self.kind, listener, &self.served);
+        Self {
+            kind: self.kind,
+            connections: self.connections.clone(),
+            log: self.log.clone(),
+            expired: self.expired.clone(),
+            sender,
+            served: self.served.clone(),
+        }
     }
 
     /// The client's end of a connection from an address, before any handshake.
@@ -110,6 +123,11 @@ impl Bench {
         client.read_all().await;
         client
     }
+}
+
+fn serve(kind: Kind, listener: InstrumentedListener<Wires>, served: &Log) {
+    let served = served.clone();
+    stack::serve_listener(kind, listener, move |request| handle(request, served.clone()));
 }
 
 /// A path is `/what/seconds/bytes`.
