@@ -26,9 +26,9 @@ pub(crate) struct Http2 {
     used_before: u32,
     /// There were open streams when last reported.
     active: bool,
-    /// A frame header or header block of the client's has begun, as was last
-    /// reported.
-    in_head: bool,
+    /// The frame header or header block of the client's that has begun, as was
+    /// last reported.
+    head: Option<u32>,
     /// The client has sent SETTINGS.
     settings: bool,
     /// How many bytes of DATA were last reported.
@@ -46,7 +46,7 @@ impl Http2 {
         if self.settings {
             record(Fact::SettingsReceived);
         }
-        if self.in_head {
+        if self.head.is_some() {
             record(Fact::HeaderBlock { open: true });
         }
         if self.active {
@@ -110,10 +110,12 @@ impl Http2 {
                 record(if open { Fact::StreamsOpened } else { Fact::StreamsClosed });
             }
         });
-        let in_head = self.from_client.is_in_head();
-        if in_head != self.in_head {
-            self.in_head = in_head;
-            record(Fact::HeaderBlock { open: in_head });
+        let head = self.from_client.head();
+        if head != self.head {
+            self.head = head;
+            // Of a second one, too, that begins where another has ended: its
+            // time is its own.
+            record(Fact::HeaderBlock { open: head.is_some() });
         }
         let data = self.from_client.data();
         if data != self.data {

@@ -7,6 +7,7 @@ mod ages;
 mod bench;
 mod bodies;
 mod changes;
+mod frames;
 mod heads;
 mod idle;
 mod limits;
