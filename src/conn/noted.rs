@@ -16,11 +16,14 @@ pub(super) struct Notes {
     head: AtomicSince,
     /// Since when the socket takes nothing of what there is to be written.
     write_blocked: AtomicSince,
-    /// HTTP/2: since when the client's windows let nothing more through.
+    /// HTTP/2: since when the client's windows let nothing more through, and what
+    /// they had let through by then.
     windows_shut: AtomicSince,
+    data_sent: AtomicU64,
     /// What has been written since the socket first took nothing.
     bytes_written: AtomicU64,
-    /// HTTP/2: what has been read of requests' bodies.
+    /// What has been read of requests' bodies: by the server in HTTP/2, by
+    /// handlers in HTTP/1.
     data_read: AtomicU64,
     /// How many handlers wait for a body, and since when nobody has got anything.
     body_waits: AtomicU32,
@@ -67,6 +70,7 @@ impl Notes {
             head: AtomicSince::new(),
             write_blocked: AtomicSince::new(),
             windows_shut: AtomicSince::new(),
+            data_sent: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             data_read: AtomicU64::new(0),
             body_waits: AtomicU32::new(0),
@@ -88,13 +92,17 @@ pub(crate) struct Noted {
     pub(crate) ready_at: Instant,
     pub(crate) head_since: Option<Instant>,
     pub(crate) write_blocked_since: Option<Instant>,
+    /// HTTP/2: since when the client's windows let nothing more through.
+    pub(crate) windows_shut_since: Option<Instant>,
     /// Since when handlers wait for a body, and none has got anything.
     pub(crate) body_waits_since: Option<Instant>,
-    /// Of bodies, in HTTP/2; of anything, in HTTP/1, where nothing else comes
-    /// while a handler waits for a body.
+    /// Of bodies, without what they are framed by.
     pub(crate) body_read: u64,
     pub(crate) bytes_read: u64,
     pub(crate) bytes_written: u64,
+    /// HTTP/2: what had been sent of answers' bodies when the windows were last
+    /// shut.
+    pub(crate) data_sent: u64,
 }
 
 impl Conn {
@@ -112,17 +120,16 @@ impl Conn {
             accepted_at,
             ready_at: notes.ready.get(accepted_at).unwrap_or(accepted_at),
             head_since: if is_http2 { notes.head.get(accepted_at) } else { Some(since) },
-            write_blocked_since: [&notes.write_blocked, &notes.windows_shut]
-                .into_iter()
-                .filter_map(|since| since.get(accepted_at))
-                .min(),
+            write_blocked_since: notes.write_blocked.get(accepted_at),
+            windows_shut_since: notes.windows_shut.get(accepted_at),
             body_waits_since: match notes.body_waits.load(Ordering::Relaxed) {
                 0 => None,
                 _ => notes.body_waits_since.get(accepted_at),
             },
-            body_read: if is_http2 { notes.data_read.load(Ordering::Relaxed) } else { bytes_read },
+            body_read: notes.data_read.load(Ordering::Relaxed),
             bytes_read,
             bytes_written: notes.bytes_written.load(Ordering::Relaxed),
+            data_sent: notes.data_sent.load(Ordering::Relaxed),
         }
     }
 
@@ -162,15 +169,19 @@ impl Conn {
         }
     }
 
-    /// The client's windows have let something through and are shut, or are
-    /// open.
+    /// The client's windows have let so much through by now (it wraps) and are
+    /// shut, or are open.
     #[cold]
-    pub(crate) fn windows_are_shut(&self, shut: bool) {
-        if shut {
-            self.0.notes.windows_shut.set(self);
+    pub(crate) fn windows_are_shut(&self, shut: Option<u32>) {
+        let notes = &self.0.notes;
+        if let Some(sent) = shut {
+            let before = notes.data_sent.load(Ordering::Relaxed);
+            let more = sent.wrapping_sub(before as u32);
+            notes.data_sent.store(before.wrapping_add(more.into()), Ordering::Relaxed);
+            notes.windows_shut.set(self);
             self.record(Fact::Watched);
         } else {
-            self.0.notes.windows_shut.clear();
+            notes.windows_shut.clear();
         }
     }
 
@@ -186,13 +197,34 @@ impl Conn {
     /// A handler waits for a body, or does not any more.
     #[cfg(feature = "axum")]
     pub(crate) fn waits_for_body(&self, waits: bool) {
-        let count = &self.0.notes.body_waits;
-        if waits {
-            // One that waits anew has got something.
-            self.0.notes.body_waits_since.set(self);
-            count.fetch_add(1, Ordering::Relaxed);
-        } else {
-            count.fetch_sub(1, Ordering::Relaxed);
+        let notes = &self.0.notes;
+        if !waits {
+            notes.body_waits.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        // Where others wait already, another one has brought no byte. Noted
+        // before it can be seen, and again if the last of the others has stopped
+        // in between.
+        let first = notes.body_waits.load(Ordering::Relaxed) == 0;
+        if first {
+            notes.body_waits_since.set(self);
+        }
+        if notes.body_waits.fetch_add(1, Ordering::Relaxed) == 0 && !first {
+            notes.body_waits_since.set(self);
+        }
+    }
+
+    /// A handler has got something of a body: so many bytes, if nobody has
+    /// counted them yet.
+    #[cfg(feature = "axum")]
+    pub(crate) fn body_goes_on(&self, bytes: usize) {
+        let notes = &self.0.notes;
+        if bytes > 0 {
+            let read = notes.data_read.load(Ordering::Relaxed);
+            notes.data_read.store(read.wrapping_add(bytes as u64), Ordering::Relaxed);
+        }
+        if notes.body_waits.load(Ordering::Relaxed) > 0 {
+            notes.body_waits_since.set(self);
         }
     }
 

@@ -311,7 +311,7 @@ impl Sensor {
         let shut = self.wire.shut_windows();
         if shut != self.shut_windows {
             self.shut_windows = shut;
-            self.conn.windows_are_shut(shut.is_some());
+            self.conn.windows_are_shut(shut);
         }
     }
 

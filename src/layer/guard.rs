@@ -208,6 +208,15 @@ impl RequestBodyGuard {
         }
     }
 
+    /// The handler has got so many bytes of the body.
+    pub(crate) fn got(&self, bytes: usize) {
+        if bytes > 0 {
+            // In HTTP/2 frames are counted as they come.
+            let counted = if self.exchange.is_some() { bytes } else { 0 };
+            self.conn.body_goes_on(counted);
+        }
+    }
+
     /// The body has been read to its end.
     pub(crate) fn read_to_end(mut self) {
         self.read_to_end = true;

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Buf;
 use pin_project_lite::pin_project;
 
 use crate::layer::guard::RequestBodyGuard;
@@ -38,6 +39,9 @@ impl<B: Body> Body for RequestBody<B> {
         let frame = this.inner.as_mut().poll_frame(cx);
         if let Some(guard) = this.guard {
             guard.set_waits(frame.is_pending());
+            if let Poll::Ready(Some(Ok(frame))) = &frame {
+                guard.got(frame.data_ref().map_or(0, |data| data.remaining()));
+            }
         }
         let frame = ready!(frame);
         match &frame {
