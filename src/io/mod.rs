@@ -270,14 +270,23 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
         this.sensor.waits(Side::Write, cx);
         if this.ending.is_none() && !disturbed && !this.sensor.lingers() {
             this.sensor.record(Fact::ShutDown);
-            ready!(this.stream.as_mut().poll_shutdown(cx))?;
+            let shut_down = this.stream.as_mut().poll_shutdown(cx);
+            if shut_down.is_pending() {
+                // A TLS stream has something to say at its end.
+                this.sensor.end_pending(cx);
+            }
+            ready!(shut_down)?;
             if !this.sensor.may_linger() || !has_unread(this.stream.as_mut(), cx) {
                 return Poll::Ready(Ok(()));
             }
         }
         this.sensor.record(Fact::ShutDown);
         let ending = this.ending.get_or_insert_default();
-        ending.poll_shutdown(this.stream, this.sensor, cx)
+        let result = ending.poll_shutdown(this.stream, this.sensor, cx);
+        if result.is_pending() && !ending.lingers() {
+            this.sensor.end_pending(cx);
+        }
+        result
     }
 }
 
@@ -308,6 +317,11 @@ impl<T: AsyncRead + AsyncWrite> ConnIo<T> {
         }
         let ending = this.ending.get_or_insert_default();
         let may = ending.before_write(this.stream, this.sensor, cx);
+        if may.is_pending() {
+            // What the client is told waits for it to take something, and what
+            // the server has to say waits behind that.
+            this.sensor.end_pending(cx);
+        }
         this.sensor.waits(Side::Write, cx);
         may.map_ok(|most| match most {
             usize::MAX => MayWrite::Watched,

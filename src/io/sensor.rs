@@ -253,6 +253,13 @@ impl Sensor {
             // tells.
             cx.waker().wake_by_ref();
         }
+        self.end_pending(cx);
+    }
+
+    /// The same of what is written at the end: it waits for the client, which
+    /// takes it as a whole or not at all.
+    #[cold]
+    pub(crate) fn end_pending(&mut self, cx: &Context<'_>) {
         self.conn.write_blocked();
         self.waits(Side::Write, cx);
     }

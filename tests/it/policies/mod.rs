@@ -14,5 +14,6 @@ mod idle;
 mod keepers;
 mod limits;
 mod opening;
+mod takers;
 mod tunnels;
 mod writes;
