@@ -33,7 +33,7 @@ use self::noted::Notes;
 use self::request_end::AtomicRequestEnd;
 pub(crate) use self::request_end::{BytesRead, RequestLength};
 pub(crate) use self::settings::Settings;
-pub(crate) use self::socket::Socket;
+pub(crate) use self::socket::{Socket, send_buffer};
 use self::state_since::AtomicStateSince;
 use self::values::Values;
 use crate::policies::enforcer::Admission;

@@ -28,11 +28,16 @@ struct Waits {
     head: AtomicSince,
     /// Since when the socket takes nothing of what there is to be written.
     write_blocked: AtomicSince,
-    /// HTTP/2: since when the client's windows let nothing more through.
+    /// HTTP/2: since when the client's windows let nothing more through, and what
+    /// they had let through by then.
     windows_shut: AtomicSince,
+    data_sent: AtomicU64,
     /// What has been written since the socket first took nothing.
     bytes_written: AtomicU64,
-    /// HTTP/2: what has been read of requests' bodies since there is this.
+    /// How much the socket may have had in its buffer when it last took nothing.
+    socket_holds: AtomicU64,
+    /// What of requests' bodies has been read since there is this: by the server
+    /// in HTTP/2, by handlers in HTTP/1.
     data_read: AtomicU64,
     /// How many handlers wait for a body, and since when nobody has got anything.
     bodies: AtomicU32,
@@ -49,7 +54,13 @@ impl AtomicSince {
     }
 
     fn set(&self, conn: &Conn) {
-        let since = now().saturating_duration_since(conn.0.accepted_at).as_nanos();
+        self.set_before(conn, Duration::ZERO);
+    }
+
+    /// So long ago.
+    fn set_before(&self, conn: &Conn, before: Duration) {
+        let since = now().saturating_duration_since(conn.0.accepted_at);
+        let since = since.saturating_sub(before).as_nanos();
         let since = u64::try_from(since).unwrap_or(u64::MAX).max(1);
         self.0.store(since, Ordering::Relaxed);
     }
@@ -84,7 +95,9 @@ impl Notes {
                 head: AtomicSince::new(),
                 write_blocked: AtomicSince::new(),
                 windows_shut: AtomicSince::new(),
+                data_sent: AtomicU64::new(0),
                 bytes_written: AtomicU64::new(0),
+                socket_holds: AtomicU64::new(0),
                 data_read: AtomicU64::new(0),
                 bodies: AtomicU32::new(0),
                 bodies_since: AtomicSince::new(),
@@ -104,13 +117,19 @@ pub(crate) struct Noted {
     pub(crate) ready_at: Instant,
     pub(crate) head_since: Option<Instant>,
     pub(crate) write_blocked_since: Option<Instant>,
+    /// HTTP/2: since when the client's windows let nothing more through.
+    pub(crate) windows_shut_since: Option<Instant>,
     /// Since when handlers wait for a body, and none has got anything.
     pub(crate) body_waits_since: Option<Instant>,
-    /// Of bodies, in HTTP/2; of anything, in HTTP/1, where nothing else comes
-    /// while a handler waits for a body.
+    /// Of bodies, without what they are framed by.
     pub(crate) body_read: u64,
     pub(crate) bytes_read: u64,
     pub(crate) bytes_written: u64,
+    /// How much of it the client may have taken or not.
+    pub(crate) socket_holds: u64,
+    /// HTTP/2: what had been sent of answers' bodies when the windows were last
+    /// shut.
+    pub(crate) data_sent: u64,
 }
 
 impl Conn {
@@ -134,17 +153,14 @@ impl Conn {
             accepted_at,
             ready_at: notes.ready.get(accepted_at).unwrap_or(accepted_at),
             head_since: if is_http2 { since(|waits| &waits.head) } else { Some(state_since) },
-            write_blocked_since: [
-                since(|waits| &waits.write_blocked),
-                since(|waits| &waits.windows_shut),
-            ]
-            .into_iter()
-            .flatten()
-            .min(),
+            write_blocked_since: since(|waits| &waits.write_blocked),
+            windows_shut_since: since(|waits| &waits.windows_shut),
             body_waits_since: if bodies > 0 { since(|waits| &waits.bodies_since) } else { None },
-            body_read: if is_http2 { number(|waits| &waits.data_read) } else { bytes_read },
+            body_read: number(|waits| &waits.data_read),
             bytes_read,
             bytes_written: number(|waits| &waits.bytes_written),
+            socket_holds: number(|waits| &waits.socket_holds),
+            data_sent: number(|waits| &waits.data_sent),
         }
     }
 
@@ -177,49 +193,70 @@ impl Conn {
         }
     }
 
-    /// There are bytes to be written, and the socket takes none. From now on
-    /// what is written is counted.
+    /// There are bytes to be written, and the socket takes none; it has so many
+    /// in its buffer at most. From now on what is written is counted.
     #[cold]
-    pub(crate) fn write_blocked(&self) {
-        let blocked = &self.0.notes.waits().write_blocked;
-        if !blocked.is_set() {
-            blocked.set(self);
+    pub(crate) fn write_blocked(&self, socket_holds: impl FnOnce() -> usize) {
+        let waits = self.0.notes.waits();
+        if !waits.write_blocked.is_set() {
+            waits.socket_holds.store(socket_holds() as u64, Ordering::Relaxed);
+            waits.write_blocked.set(self);
             self.record(Fact::Watched);
         }
     }
 
-    /// The client's windows have let something through and are shut, or are
-    /// open.
+    /// The client's windows have let so much through by now (it wraps) and are
+    /// shut, or are open.
     #[cold]
-    pub(crate) fn windows_are_shut(&self, shut: bool) {
-        if shut {
-            self.0.notes.waits().windows_shut.set(self);
+    pub(crate) fn windows_are_shut(&self, shut: Option<u32>) {
+        if let Some(sent) = shut {
+            let waits = self.0.notes.waits();
+            waits.data_sent.fetch_add(sent.into(), Ordering::Relaxed);
+            waits.windows_shut.set(self);
             self.record(Fact::Watched);
         } else if let Some(waits) = self.0.notes.waits.get() {
             waits.windows_shut.clear();
         }
     }
 
-    /// The stream took so many bytes, or has none to take.
+    /// Of a stream that is watched: it took so many bytes, or has none to take.
     #[cold]
     pub(crate) fn write_goes_on(&self, bytes: usize) {
-        // There is nothing to go on where nothing was waited for.
-        if let Some(waits) = self.0.notes.waits.get() {
-            waits.write_blocked.clear();
-            waits.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        let waits = self.0.notes.waits();
+        waits.write_blocked.clear();
+        waits.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// A handler waits for a body, and has waited for so long before.
+    #[cfg(feature = "axum")]
+    pub(crate) fn waits_for_body(&self, before: Duration) {
+        let waits = self.0.notes.waits();
+        // Where others wait already, another one has brought no byte. Noted
+        // before it can be seen, and again if the last of the others has stopped
+        // in between.
+        let first = waits.bodies.load(Ordering::Relaxed) == 0;
+        if first {
+            waits.bodies_since.set_before(self, before);
+        }
+        if waits.bodies.fetch_add(1, Ordering::Relaxed) == 0 && !first {
+            waits.bodies_since.set_before(self, before);
         }
     }
 
-    /// A handler waits for a body, or does not any more.
     #[cfg(feature = "axum")]
-    pub(crate) fn waits_for_body(&self, waits: bool) {
-        let noted = self.0.notes.waits();
-        if waits {
-            // One that waits anew has got something.
-            noted.bodies_since.set(self);
-            noted.bodies.fetch_add(1, Ordering::Relaxed);
-        } else {
-            noted.bodies.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn waits_for_body_no_more(&self) {
+        self.0.notes.waits().bodies.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A handler has got something of a body: so many bytes, if nobody has
+    /// counted them yet.
+    #[cfg(feature = "axum")]
+    pub(crate) fn body_goes_on(&self, bytes: usize) {
+        // Nobody asks for what came before anybody was waited for.
+        let Some(waits) = self.0.notes.waits.get() else { return };
+        waits.data_read.fetch_add(bytes as u64, Ordering::Relaxed);
+        if waits.bodies.load(Ordering::Relaxed) > 0 {
+            waits.bodies_since.set(self);
         }
     }
 

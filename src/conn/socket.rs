@@ -1,4 +1,5 @@
-//! Ending a hijacked connection whose owner does not touch its stream.
+//! The sockets of streams whose kind is known: ending a hijacked connection whose
+//! owner does not touch its stream, and how much a socket may hold.
 
 use std::any::Any;
 use std::sync::PoisonError;
@@ -38,6 +39,21 @@ impl Socket {
         }
         #[cfg(not(unix))]
         false
+    }
+}
+
+/// How many bytes the socket of this stream may keep of what it has taken: none,
+/// as far as is known, of a stream whose socket is not known.
+pub(crate) fn send_buffer<T: 'static>(stream: &T) -> usize {
+    #[cfg(unix)]
+    {
+        let size = |socket| socket2::SockRef::from(&socket).send_buffer_size().ok();
+        descriptor(stream).and_then(size).unwrap_or(0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = stream;
+        0
     }
 }
 

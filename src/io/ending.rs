@@ -130,6 +130,11 @@ impl Ending {
         }
     }
 
+    /// Nothing is left to be written: the client is given time.
+    pub(super) fn lingers(&self) -> bool {
+        self.phase == Phase::Lingering
+    }
+
     /// The server has read something.
     pub(super) fn has_read(&mut self) {
         if let Drain::Quiet(_) = self.drain {

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::ending::Ending;
 use self::sensor::Sensor;
 pub(crate) use self::timer::Timer;
-use crate::conn::{Settings, Side, Socket};
+use crate::conn::{Settings, Side, Socket, send_buffer};
 use crate::hook::Hook;
 use crate::policies::enforcer::Admission;
 use crate::tracker::Fact;
@@ -205,6 +205,9 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
             .sensor
             .poll_write(may != MayWrite::All, cx, |cx| stream.as_mut().poll_write(cx, buf));
         this.sensor.wrote(&result, [buf], cx);
+        if result.is_pending() {
+            this.sensor.write_pending(|| send_buffer(&*this.stream), cx);
+        }
         if may != MayWrite::All {
             this.sensor.write_goes_on(&result, taken(&result));
         }
@@ -227,6 +230,9 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
             stream.as_mut().poll_write_vectored(cx, bufs)
         });
         this.sensor.wrote(&result, bufs.iter().map(|buf| &**buf), cx);
+        if result.is_pending() {
+            this.sensor.write_pending(|| send_buffer(&*this.stream), cx);
+        }
         if may != MayWrite::All {
             this.sensor.write_goes_on(&result, taken(&result));
         }
@@ -262,7 +268,7 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
                 }
             }
             Poll::Ready(Err(error)) => this.sensor.write_failed(error.kind()),
-            Poll::Pending => this.sensor.write_pending(cx),
+            Poll::Pending => this.sensor.write_pending(|| send_buffer(&*this.stream), cx),
         }
         result
     }
@@ -273,14 +279,23 @@ impl<T: AsyncRead + AsyncWrite + 'static> AsyncWrite for ConnIo<T> {
         this.sensor.waits(Side::Write, cx);
         if this.ending.is_none() && !disturbed && !this.sensor.lingers() {
             this.sensor.record(Fact::ShutDown);
-            ready!(this.stream.as_mut().poll_shutdown(cx))?;
+            let shut_down = this.stream.as_mut().poll_shutdown(cx);
+            if shut_down.is_pending() {
+                // A TLS stream has something to say at its end.
+                this.sensor.end_pending(cx);
+            }
+            ready!(shut_down)?;
             if !this.sensor.may_linger() || !has_unread(this.stream.as_mut(), cx) {
                 return Poll::Ready(Ok(()));
             }
         }
         this.sensor.record(Fact::ShutDown);
         let ending = this.ending.get_or_insert_default();
-        ending.poll_shutdown(this.stream, this.sensor, cx)
+        let result = ending.poll_shutdown(this.stream, this.sensor, cx);
+        if result.is_pending() && !ending.lingers() {
+            this.sensor.end_pending(cx);
+        }
+        result
     }
 }
 
@@ -311,6 +326,11 @@ impl<T: AsyncRead + AsyncWrite> ConnIo<T> {
         }
         let ending = this.ending.get_or_insert_default();
         let may = ending.before_write(this.stream, this.sensor, cx);
+        if may.is_pending() {
+            // What the client is told waits for it to take something, and what
+            // the server has to say waits behind that.
+            this.sensor.end_pending(cx);
+        }
         this.sensor.waits(Side::Write, cx);
         may.map_ok(|most| match most {
             usize::MAX => MayWrite::Watched,

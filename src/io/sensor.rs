@@ -210,7 +210,8 @@ impl Sensor {
                 }
             }
             Poll::Ready(Err(error)) => self.write_failed(error.kind()),
-            Poll::Pending => self.write_pending(cx),
+            // The shell says what there is to say of the stream.
+            Poll::Pending => {}
         }
     }
 
@@ -241,15 +242,23 @@ impl Sensor {
     }
 
     /// There is something to be written or flushed, and the stream does not take
-    /// it.
+    /// it, having so much in its socket's buffer.
     #[cold]
-    pub(crate) fn write_pending(&mut self, cx: &Context<'_>) {
+    pub(crate) fn write_pending(&mut self, socket_holds: impl FnOnce() -> usize, cx: &Context<'_>) {
         if !self.tracker().is_watched() {
             // From now on it is: the task is to come back, and leave a waker that
             // tells.
             cx.waker().wake_by_ref();
         }
-        self.conn.write_blocked();
+        self.conn.write_blocked(socket_holds);
+        self.waits(Side::Write, cx);
+    }
+
+    /// The same of what is written at the end: it waits for the client, which
+    /// takes it as a whole or not at all.
+    #[cold]
+    pub(crate) fn end_pending(&mut self, cx: &Context<'_>) {
+        self.conn.write_blocked(|| 0);
         self.waits(Side::Write, cx);
     }
 

@@ -1,11 +1,16 @@
 //! The guards that say when the parts of an HTTP/1 request are over: exactly
 //! once each, however they end.
 
+#[cfg(feature = "axum")]
+use std::task::{Context, Poll};
+
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
+#[cfg(feature = "axum")]
+use super::body_wait::BodyWait;
 use super::head::{RequestHead, ends_connection, say_close, say_keep_alive};
 use crate::Conn;
 use crate::conn::{ExchangeId, Place, RequestLength};
@@ -177,8 +182,8 @@ pub(crate) struct RequestBodyGuard {
     /// waits for them.
     exchange: Option<ExchangeId>,
     read_to_end: bool,
-    /// The handler waits for more of it.
-    waits: bool,
+    /// There once the handler has waited for more of it.
+    wait: Option<BodyWait>,
 }
 
 #[cfg(feature = "axum")]
@@ -189,23 +194,42 @@ impl RequestBodyGuard {
         if request.body().is_end_stream() {
             return None;
         }
-        let exchange = if request.version() == Version::HTTP_2 {
-            if !conn.limits_bodies() {
-                return None;
-            }
-            None
-        } else {
-            Some(conn.request_body_followed()?)
+        let exchange = match request.version() {
+            Version::HTTP_2 => None,
+            _ => Some(conn.request_body_followed()?),
         };
-        Some(Self { conn: conn.clone(), exchange, read_to_end: false, waits: false })
+        Some(Self { conn: conn.clone(), exchange, read_to_end: false, wait: None })
     }
 
-    /// The handler waits for more of the body, or has got it.
-    pub(crate) fn set_waits(&mut self, waits: bool) {
-        if waits != self.waits {
-            self.waits = waits;
-            self.conn.waits_for_body(waits);
+    /// Polls the body, and notes whether the handler waits for it, if anybody
+    /// wants to know.
+    pub(crate) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if let Some(wait) = &self.wait {
+            return wait.poll(cx, poll);
         }
+        let result = poll(cx);
+        // Most bodies are there, and most are not limited.
+        if result.is_ready() || !self.conn.limits_bodies() {
+            return result;
+        }
+        self.wait.insert(BodyWait::new(&self.conn)).poll(cx, poll)
+    }
+
+    /// The handler has got so many bytes of the body.
+    pub(crate) fn got(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        if let Some(wait) = &self.wait {
+            wait.goes_on();
+        }
+        // In HTTP/2 frames are counted as they come.
+        let counted = if self.exchange.is_some() { bytes } else { 0 };
+        self.conn.body_goes_on(counted);
     }
 
     /// The body has been read to its end.
@@ -217,7 +241,9 @@ impl RequestBodyGuard {
 #[cfg(feature = "axum")]
 impl Drop for RequestBodyGuard {
     fn drop(&mut self) {
-        self.set_waits(false);
+        if let Some(wait) = &self.wait {
+            wait.stop();
+        }
         if let Some(exchange) = self.exchange {
             self.conn.request_body_ended(exchange, self.read_to_end);
         }

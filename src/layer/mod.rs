@@ -1,6 +1,8 @@
 //! The tower layer that tells when requests begin and responses end.
 
 pub(crate) mod body;
+#[cfg(feature = "axum")]
+mod body_wait;
 pub(crate) mod future;
 pub(crate) mod guard;
 mod head;

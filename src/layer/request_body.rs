@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Buf;
 use pin_project_lite::pin_project;
 
 use crate::layer::guard::RequestBodyGuard;
@@ -35,11 +36,14 @@ impl<B: Body> Body for RequestBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = this.inner.as_mut().poll_frame(cx);
-        if let Some(guard) = this.guard {
-            guard.set_waits(frame.is_pending());
+        let mut poll_inner = |cx: &mut Context<'_>| this.inner.as_mut().poll_frame(cx);
+        let frame = match this.guard {
+            Some(guard) => ready!(guard.poll(cx, poll_inner)),
+            None => ready!(poll_inner(cx)),
+        };
+        if let (Some(guard), Some(Ok(frame))) = (&*this.guard, &frame) {
+            guard.got(frame.data_ref().map_or(0, |data| data.remaining()));
         }
-        let frame = ready!(frame);
         match &frame {
             Some(Ok(_)) if !this.inner.is_end_stream() => {}
             Some(Err(_)) => drop(this.guard.take()),

@@ -12,6 +12,15 @@ use crate::{ConnId, ConnState, Protocol};
 /// that it ends: for the request that is under way then.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What a client may have taken without its being seen. A socket says that it
+/// has room when a good part of its buffer is free, a TLS stream when a whole
+/// record is out, and clients open windows when they are half used up.
+const HELD_BACK: u64 = 64 << 10;
+
+/// How long a connection that is quiet may take to end once it is drained. It
+/// takes longer where its client does not take what it is told.
+const TELLING: Duration = Duration::from_secs(10);
+
 /// How late a time-out may fire, for one of this length.
 pub(super) fn slack(timeout: Duration) -> Duration {
     (timeout / 16).max(Duration::from_millis(100))
@@ -52,6 +61,7 @@ pub(super) enum Failed {
 pub(super) struct Watch {
     body: Option<Progress>,
     write: Option<Progress>,
+    windows: Option<Progress>,
     tunnel: Option<Progress>,
     idle: Option<Progress>,
 }
@@ -76,18 +86,20 @@ impl Progress {
         }
     }
 
-    fn is_slower(&self, rate: Option<Rate>, clock: &Clock<'_>) -> bool {
+    /// Slower than that, even if so many bytes that nobody has seen have passed.
+    fn is_slower(&self, rate: Option<Rate>, unseen: u64, clock: &Clock<'_>) -> bool {
         let Some(rate) = rate else { return false };
         let elapsed = clock.elapsed(self.begun);
         let least = rate.bytes_per_second as f64 * elapsed.as_secs_f64();
-        elapsed >= rate.grace && (self.bytes.saturating_sub(self.begun_bytes) as f64) < least
+        let seen = self.bytes.saturating_sub(self.begun_bytes);
+        elapsed >= rate.grace && (seen.saturating_add(unseen) as f64) < least
     }
 }
 
 impl Watch {
     /// Whether it has to be kept for the next look.
     pub(super) fn is_needed(&self) -> bool {
-        let all = [&self.body, &self.write, &self.tunnel, &self.idle];
+        let all = [&self.body, &self.write, &self.windows, &self.tunnel, &self.idle];
         all.into_iter().any(|progress| progress.is_some())
     }
 
@@ -157,6 +169,12 @@ impl Watch {
         let write = Progress::look(self.write, conn.bytes_written, clock.now);
         self.write = blocked.filter(|_| policies.min_write_rate.is_some()).map(|_| write);
 
+        // What else is sent through shut windows, as answers to PINGs, is no
+        // progress.
+        let shut = conn.windows_shut_since.filter(|_| !state.is_terminal());
+        let windows = Progress::look(self.windows, conn.data_sent, clock.now);
+        self.windows = shut.filter(|_| policies.min_write_rate.is_some()).map(|_| windows);
+
         let is_tunnel = state == ConnState::Hijacked && policies.tunnel_idle_timeout.is_some();
         let passed = conn.bytes_read.wrapping_add(conn.bytes_written);
         let tunnel = Progress::look(self.tunnel, passed, clock.now);
@@ -164,14 +182,16 @@ impl Watch {
 
         if let Some(since) = waits {
             if clock.is_over(policies.body_timeout, since)
-                || body.is_slower(policies.min_body_rate, clock)
+                || body.is_slower(policies.min_body_rate, 0, clock)
             {
                 return Some(Policy::BodyTimeout);
             }
         }
-        if let Some(blocked) = blocked {
-            if clock.is_over(policies.write_timeout, blocked)
-                || write.is_slower(policies.min_write_rate, clock)
+        let in_socket = HELD_BACK.saturating_add(conn.socket_holds);
+        for (since, progress, unseen) in [(blocked, write, in_socket), (shut, windows, HELD_BACK)] {
+            let Some(since) = since else { continue };
+            if clock.is_over(policies.write_timeout, since)
+                || progress.is_slower(policies.min_write_rate, unseen, clock)
             {
                 return Some(Policy::WriteTimeout);
             }
@@ -191,7 +211,9 @@ impl Watch {
         let timeout = policies.idle_timeout?;
         if state != ConnState::Idle || !conn.tracker.goes_on() {
             self.idle = None;
-            return None;
+            let untold = is_untold(Policy::IdleTimeout, conn, clock)
+                && clock.elapsed(since) >= timeout.saturating_add(TELLING);
+            return untold.then_some(Failed::Outlives(Policy::IdleTimeout));
         }
         if policies.frames_reset_idle {
             // What has been read of frames when it became Idle is no sign of
@@ -235,6 +257,7 @@ pub(super) fn patience(policies: &Policies, conn: &Noted, clock: &Clock<'_>) -> 
             .map(|timeout| left(timeout, idle_since).saturating_sub(GRACE.min(timeout / 2))),
         policies.body_timeout.map(|timeout| left(timeout, conn.body_waits_since)),
         policies.write_timeout.map(|timeout| left(timeout, conn.write_blocked_since)),
+        policies.write_timeout.map(|timeout| left(timeout, conn.windows_shut_since)),
         policies.max_age.map(|max_age| age_left(policies, max_age, conn, clock)),
     ]
     .into_iter()
@@ -260,6 +283,13 @@ fn age_left(policies: &Policies, max_age: Duration, conn: &Noted, clock: &Clock<
     Duration::ZERO
 }
 
+/// It is drained for this, has been quiet for long enough, and is still there.
+fn is_untold(policy: Policy, conn: &Noted, clock: &Clock<'_>) -> bool {
+    let quiet_since = conn.state.filter(|_| conn.tracker.is_quiet()).map(|(_, since)| since);
+    conn.tracker.first_cause() == Some(policy.reason())
+        && quiet_since.is_some_and(|since| clock.elapsed(since) >= TELLING)
+}
+
 fn age(policies: &Policies, conn: &Noted, clock: &Clock<'_>) -> Option<Failed> {
     let max_age = jittered(policies.max_age?, conn.id, clock.seed);
     // Nobody's stall makes a connection younger.
@@ -267,8 +297,9 @@ fn age(policies: &Policies, conn: &Noted, clock: &Clock<'_>) -> Option<Failed> {
     if conn.tracker.goes_on() {
         return (age >= max_age).then_some(Failed::Drains(Policy::MaxAge, GRACE));
     }
-    let latest = max_age.checked_add(policies.age_grace?)?;
-    let outlives = age >= latest && !conn.tracker.is_hijacked();
+    let untold = is_untold(Policy::MaxAge, conn, clock).then_some(TELLING);
+    let grace = [policies.age_grace, untold].into_iter().flatten().min()?;
+    let outlives = age >= max_age.checked_add(grace)? && !conn.tracker.is_hijacked();
     outlives.then_some(Failed::Outlives(Policy::MaxAge))
 }
 
@@ -319,11 +350,13 @@ mod tests {
             |seconds| Clock { now: start + Duration::from_secs(seconds), stalls: &stalls, seed: 0 };
         let rate = Some(Rate { bytes_per_second: 240, grace: Duration::from_secs(5) });
         let progress = Progress::look(None, 1_000, start);
-        assert!(!progress.is_slower(rate, &clock(4)));
-        assert!(progress.is_slower(rate, &clock(5)));
+        assert!(!progress.is_slower(rate, 0, &clock(4)));
+        assert!(progress.is_slower(rate, 0, &clock(5)));
         let more = Progress::look(Some(progress), 1_000 + 240 * 10, start);
-        assert!(!more.is_slower(rate, &clock(10)));
-        assert!(more.is_slower(rate, &clock(11)));
-        assert!(!more.is_slower(None, &clock(11)));
+        assert!(!more.is_slower(rate, 0, &clock(10)));
+        assert!(more.is_slower(rate, 0, &clock(11)));
+        assert!(!more.is_slower(None, 0, &clock(11)));
+        assert!(!more.is_slower(rate, 240, &clock(11)));
+        assert!(more.is_slower(rate, 240, &clock(12)));
     }
 }

@@ -20,7 +20,7 @@ use crate::diagnostics;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::tracker::Fact;
-use crate::{Address, CloseReason, Conn, ConnId};
+use crate::{Address, Conn, ConnId};
 
 /// How long the task sleeps at most: policies of a connection's own may come.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -418,11 +418,10 @@ impl Failing {
                 conn.set_idle_grace(grace);
                 conn.expire_if(noted.tracker, policy).then_some(policy)
             }
-            Failed::Outlives(Policy::MaxAge) => {
-                conn.close_for(CloseReason::MaxAge);
+            Failed::Outlives(policy) => {
+                conn.close_for(policy.reason());
                 None
             }
-            Failed::Outlives(_) => None,
         };
         if let Some(policy) = policy {
             enforcer.note_expiry(conn, policies, policy);

@@ -170,7 +170,9 @@ impl Policies {
 
     /// How long a client may say nothing once it is connected (with TLS: once
     /// the handshake is done). Over HTTP/2, how long until its preface and its
-    /// SETTINGS are there. Then the connection is closed without a word.
+    /// SETTINGS are there. Then the connection is closed without a word. (Half a
+    /// preface may be half a head, and is a matter of
+    /// [`header_timeout`](Self::header_timeout).)
     pub fn first_byte_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.first_byte_timeout = timeout.into();
         self
@@ -256,6 +258,10 @@ impl Policies {
     /// handler waits for it, after a grace. Kestrel has 240 bytes per second
     /// after 5 seconds. A slower client is broken off, as with
     /// [`body_timeout`](Self::body_timeout).
+    ///
+    /// Only the body counts, not the chunk sizes, extensions and padding around
+    /// it. Over TLS bytes are there when their record is whole, which has up to
+    /// 16 KiB: give the grace time for one.
     pub fn min_body_rate(
         mut self,
         bytes_per_second: impl Into<Option<u64>>,
@@ -284,6 +290,14 @@ impl Policies {
     /// How many bytes per second a client has to take while there is something
     /// to send to it, after a grace. Kestrel has 240 bytes per second after 5
     /// seconds. A slower client is broken off.
+    ///
+    /// What the socket's buffer holds may have been taken or not, and as much
+    /// again is not asked for, nor are 64 KiB: what a client takes is seen in
+    /// steps, those of a socket's buffer, a TLS record or an HTTP/2 window. So a
+    /// client that takes nothing is broken off after the time that these bytes
+    /// take at this rate, unless [`write_timeout`](Self::write_timeout) is over
+    /// first. Over HTTP/2, what is not part of a response's body (an answer to a
+    /// PING, say) opens no window, and does not count while one is shut.
     pub fn min_write_rate(
         mut self,
         bytes_per_second: impl Into<Option<u64>>,
@@ -307,6 +321,11 @@ impl Policies {
     ///
     /// Each connection's limit is up to a tenth longer or shorter, so that those
     /// which came together do not all come again together.
+    ///
+    /// A client that does not heed what it is told can stay: over HTTP/2 with new
+    /// streams before the last ones have ended, over HTTP/1 with a request sent
+    /// before the last one is answered. [`age_grace`](Self::age_grace) ends such
+    /// clients too.
     pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.max_age = age.into();
         self
@@ -321,6 +340,10 @@ impl Policies {
 
     /// How many requests a connection may carry. The answer to the last of them
     /// says `Connection: close`; over HTTP/2 a GOAWAY follows it.
+    ///
+    /// Requests that the client has sent by then are served too. So this spreads
+    /// the load of clients that heed what they are told; it stops nobody else
+    /// (see [`max_age`](Self::max_age)).
     pub fn max_requests(mut self, requests: impl Into<Option<u64>>) -> Self {
         self.max_requests = requests.into();
         self

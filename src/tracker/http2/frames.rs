@@ -42,6 +42,8 @@ pub(super) struct FrameReader {
     /// How many bytes of DATA there have been since somebody took this number,
     /// padding left out.
     data: u32,
+    /// How many frames and header blocks have not come as a whole. It wraps.
+    begun: u32,
 }
 
 /// What a frame means for streams.
@@ -88,14 +90,15 @@ impl FrameReader {
         }
     }
 
-    /// A frame's header has begun, or a header block, and is not complete.
-    pub(super) fn is_in_head(&self) -> bool {
+    /// A frame's header has begun, or a header block, and is not complete: which
+    /// one it is, to tell it from others.
+    pub(super) fn head(&self) -> Option<u32> {
         let frame = match usize::from(self.header_len) {
             0 => false,
             HEADER => matches!(self.header[3], HEADERS | CONTINUATION),
             _ => true,
         };
-        frame || self.block.is_some()
+        (frame || self.block.is_some()).then_some(self.begun)
     }
 
     /// How many bytes of DATA there have been, padding left out, since this was
@@ -138,6 +141,9 @@ impl FrameReader {
     #[cold]
     fn read_part<'a>(&mut self, bytes: &'a [u8], on: &mut dyn FnMut(Event)) -> &'a [u8] {
         let mut rest = bytes;
+        if self.header_len == 0 && self.block.is_none() {
+            self.begun = self.begun.wrapping_add(1);
+        }
         if usize::from(self.header_len) < HEADER {
             rest = fill(&mut self.header, &mut self.header_len, bytes);
             if usize::from(self.header_len) < HEADER {
@@ -161,9 +167,10 @@ impl FrameReader {
             fill(&mut self.peek, &mut self.peek_len, start);
         }
         if self.left == 0 {
-            self.header_len = 0;
             let (header, peek) = (self.header, self.peek);
-            if let Some(event) = self.event(&header, &peek[..self.peek_len.into()], counted) {
+            let event = self.event(&header, &peek[..self.peek_len.into()], counted);
+            self.header_len = 0;
+            if let Some(event) = event {
                 on(event);
             }
         }
@@ -195,6 +202,8 @@ impl FrameReader {
             HEADERS if end_headers => Some(Event::Headers { stream, end_stream }),
             HEADERS => {
                 self.block = Some((stream, end_stream));
+                // One whose first frame came in parts has been counted.
+                self.begun = self.begun.wrapping_add(u32::from(self.header_len == 0));
                 None
             }
             CONTINUATION if end_headers => {

@@ -26,9 +26,9 @@ pub(crate) struct Http2 {
     used_before: u32,
     /// There were open streams when last reported.
     active: bool,
-    /// A frame header or header block of the client's has begun, as was last
-    /// reported.
-    in_head: bool,
+    /// The frame header or header block of the client's that has begun, as was
+    /// last reported.
+    head: Option<u32>,
     /// The client has sent SETTINGS.
     settings: bool,
     /// Either side has said GOAWAY.
@@ -44,7 +44,7 @@ impl Http2 {
         if self.settings {
             record(Fact::SettingsReceived);
         }
-        if self.in_head {
+        if self.head.is_some() {
             record(Fact::HeaderBlock { open: true });
         }
         if self.active {
@@ -106,10 +106,12 @@ impl Http2 {
                 record(if open { Fact::StreamsOpened } else { Fact::StreamsClosed });
             }
         });
-        let in_head = self.from_client.is_in_head();
-        if in_head != self.in_head {
-            self.in_head = in_head;
-            record(Fact::HeaderBlock { open: in_head });
+        let head = self.from_client.head();
+        if head != self.head {
+            self.head = head;
+            // Of a second one, too, that begins where another has ended: its
+            // time is its own.
+            record(Fact::HeaderBlock { open: head.is_some() });
         }
         let length = self.from_client.take_data();
         if length > 0 {
@@ -153,10 +155,11 @@ impl Http2 {
     }
 
     /// Whether the client has made no room for what the server would send on an
-    /// open stream (RFC 9113, section 5.2): said when that has changed, and when
-    /// something has been sent and there is no room again.
+    /// open stream (RFC 9113, section 5.2): `Some` with how much has been sent
+    /// since that was last said, or `None` if there is room. Said when it has
+    /// changed, and when something has been sent and there is no room again.
     #[inline]
-    pub(crate) fn windows_changed(&mut self) -> Option<bool> {
+    pub(crate) fn windows_changed(&mut self) -> Option<Option<u32>> {
         self.streams.windows_changed()
     }
 

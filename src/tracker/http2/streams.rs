@@ -59,8 +59,8 @@ impl Stream {
 struct Windows {
     connection: i32,
     initial: i32,
-    /// Something has been sent since they were last looked at.
-    sent: bool,
+    /// What has been sent since they were last said to be shut, padding included.
+    sent: u32,
     /// A window has come to its end, and perhaps not opened again.
     maybe_shut: bool,
     /// They were shut when last looked at.
@@ -100,7 +100,7 @@ impl Default for Streams {
             windows: Windows {
                 connection: INITIAL_WINDOW,
                 initial: INITIAL_WINDOW,
-                sent: false,
+                sent: 0,
                 maybe_shut: false,
                 shut: false,
             },
@@ -192,7 +192,7 @@ impl Streams {
     #[inline]
     pub(super) fn server_sent(&mut self, id: u32, length: u32, end_stream: bool) {
         let windows = &mut self.windows;
-        windows.sent |= length > 0;
+        windows.sent = windows.sent.saturating_add(length);
         // No frame is longer than the length field has room for, and windows are
         // no less than what there is to subtract from.
         windows.connection = windows.connection.saturating_sub(length as i32);
@@ -230,25 +230,26 @@ impl Streams {
         self.windows.maybe_shut |= more < 0;
     }
 
-    /// Whether an answer has no room to go on, if that has changed, or if
-    /// something has been sent and there is no room again.
+    /// Whether an answer has no room to go on (`Some`, with how much has been sent
+    /// since that was last said) or has (`None`). Said when it has changed, and
+    /// when something has been sent and there is no room again.
     #[inline]
-    pub(super) fn windows_changed(&mut self) -> Option<bool> {
+    pub(super) fn windows_changed(&mut self) -> Option<Option<u32>> {
         let windows = &self.windows;
         if windows.maybe_shut || windows.shut { self.look_at_windows() } else { None }
     }
 
     #[cold]
-    fn look_at_windows(&mut self) -> Option<bool> {
+    fn look_at_windows(&mut self) -> Option<Option<u32>> {
         let windows = &mut self.windows;
         let is_shut = |stream: &Stream| {
             let goes_on = stream.side.is_to_answer() && stream.answers;
             goes_on && (windows.connection <= 0 || stream.window() <= 0)
         };
         let shut = self.list.iter().any(is_shut);
-        let changed = shut != windows.shut || shut && windows.sent;
-        (windows.maybe_shut, windows.shut, windows.sent) = (shut, shut, false);
-        changed.then_some(shut)
+        let changed = shut != windows.shut || shut && windows.sent > 0;
+        (windows.maybe_shut, windows.shut) = (shut, shut);
+        changed.then(|| shut.then(|| std::mem::take(&mut windows.sent)))
     }
 
     pub(super) fn server_reset(&mut self, id: u32) {

@@ -259,10 +259,9 @@ impl Wire {
         })
     }
 
-    /// Whether the client's windows are shut in front of an answer, if that has
-    /// changed, or if they have let something through and are shut again.
+    /// As [`Http2::windows_changed`].
     #[inline]
-    pub(crate) fn windows_changed(&mut self) -> Option<bool> {
+    pub(crate) fn windows_changed(&mut self) -> Option<Option<u32>> {
         self.http2.as_mut().filter(|_| self.phase == Phase::Http2)?.windows_changed()
     }
 

@@ -17,7 +17,7 @@ use crate::oracles::wire::{connect, wire};
 use crate::support::handler::released;
 use crate::support::{Recorder, start_watchdog};
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection whose server's stream has this shape.
@@ -39,24 +39,24 @@ fn conn(recorder: &Recorder) -> Conn {
     recorder.conn("unknown")
 }
 
-fn request<B>(path: &str, body: B) -> Request<B> {
+pub fn request<B>(path: &str, body: B) -> Request<B> {
     Request::get(format!("http://test{path}")).body(body).unwrap()
 }
 
-fn shapes() -> Vec<Shape> {
+pub fn shapes() -> Vec<Shape> {
     let mut random = fastrand::Rng::with_seed(1);
     (1..=17).map(|chunk| Shape { chunk, ..Shape::random(&mut random) }).collect()
 }
 
-type Connection = JoinHandle<Result<(), h2::Error>>;
+pub type Connection = JoinHandle<Result<(), h2::Error>>;
 
-async fn h2_client(stream: Box<dyn Stream>) -> (SendRequest<Bytes>, Connection) {
+pub async fn h2_client(stream: Box<dyn Stream>) -> (SendRequest<Bytes>, Connection) {
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     let connection = tokio::spawn(connection);
     (client.ready().await.unwrap(), connection)
 }
 
-async fn h2_answer(response: h2::client::ResponseFuture) -> Result<usize, h2::Error> {
+pub async fn h2_answer(response: h2::client::ResponseFuture) -> Result<usize, h2::Error> {
     let mut body = response.await?.into_body();
     let mut length = 0;
     while let Some(chunk) = body.data().await {

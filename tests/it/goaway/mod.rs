@@ -12,6 +12,7 @@ mod http1;
 mod limits;
 mod peer;
 mod pipelining;
+mod policies;
 mod races;
 mod splits;
 mod stack;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper_connstate::{Conn, ConnState, Connections};
+use hyper_connstate::{Conn, ConnState, Connections, Policies};
 
 use super::stack::Server;
 use super::stream::{Room, Shape, Shaped};
@@ -46,10 +46,24 @@ impl Peer {
         Self::connect_with(server, shape, |_, _| {}).await
     }
 
+    /// Of a server with these policies.
+    pub async fn connect_under(server: Server, shape: Shape, policies: Policies) -> Self {
+        Self::connect_as(server, shape, |_, _| {}, policies).await
+    }
+
     pub async fn connect_with(
         server: Server,
         shape: Shape,
         hook: impl Fn(&Conn, ConnState) + Send + Sync + 'static,
+    ) -> Self {
+        Self::connect_as(server, shape, hook, Policies::new()).await
+    }
+
+    async fn connect_as(
+        server: Server,
+        shape: Shape,
+        hook: impl Fn(&Conn, ConnState) + Send + Sync + 'static,
+        policies: Policies,
     ) -> Self {
         start_watchdog();
         let (near, far) = wire();
@@ -62,6 +76,7 @@ impl Peer {
                 hook(conn, state);
             }
         });
+        connections.set_policies(policies);
         let client = Client::new(far, server.is_tls().then_some("h2")).await;
         Self {
             client,

@@ -76,7 +76,7 @@ impl Script {
 }
 
 /// The places to try: all of them, if there are not too many.
-fn splits(random: &mut fastrand::Rng, length: usize, most: usize) -> Vec<usize> {
+pub fn splits(random: &mut fastrand::Rng, length: usize, most: usize) -> Vec<usize> {
     if length <= most {
         return (0..=length).collect();
     }

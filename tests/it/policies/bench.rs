@@ -11,6 +11,7 @@ use hyper_connstate::{
     Address, CloseReason, Conn, ConnState, Connections, Hook, InstrumentedListener, Policies,
     Policy, instrument_listener,
 };
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -170,13 +171,17 @@ async fn handle(request: Request<Body>, served: Log) -> Result<Response<Body>, I
             let body = request.into_body().collect().await;
             Body::from(format!("got {}", body.map_or(0, |body| body.to_bytes().len())))
         }
-        "tunnel" => {
-            tokio::spawn(async move {
-                let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
-                let mut stream = hyper_util::rt::TokioIo::new(upgraded);
-                let (mut read, mut write) = tokio::io::split(&mut stream);
-                let _ = tokio::io::copy(&mut read, &mut write).await;
-            });
+        "panic" => panic!("a handler's panic (wanted)"),
+        _ if request.method() == http::Method::CONNECT => {
+            tokio::spawn(echo(request));
+            Body::empty()
+        }
+        "tunnel" | "ticks" => {
+            if what == "ticks" {
+                tokio::spawn(tick(request, time));
+            } else {
+                tokio::spawn(echo(request));
+            }
             let response = Response::builder()
                 .status(101)
                 .header("connection", "upgrade")
@@ -186,6 +191,27 @@ async fn handle(request: Request<Body>, served: Log) -> Result<Response<Body>, I
         _ => Body::from("hello"),
     };
     Ok(Response::new(body))
+}
+
+async fn upgraded(request: Request<Body>) -> impl AsyncRead + AsyncWrite + Unpin {
+    let upgraded = hyper::upgrade::on(request).await.expect("an upgrade");
+    hyper_util::rt::TokioIo::new(upgraded)
+}
+
+async fn echo(request: Request<Body>) {
+    let (mut read, mut write) = tokio::io::split(upgraded(request).await);
+    let _ = tokio::io::copy(&mut read, &mut write).await;
+}
+
+/// Says something now and then, and hears nothing.
+async fn tick(request: Request<Body>, every: Duration) {
+    let mut stream = upgraded(request).await;
+    loop {
+        tokio::time::sleep(every).await;
+        if stream.write_all(b"tick").await.is_err() {
+            return;
+        }
+    }
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
@@ -219,6 +245,10 @@ pub trait Talk {
 
     /// Asserts that the server does not end the connection for so long.
     async fn lives_for(&mut self, time: Duration);
+
+    /// Sends one part after the other, one at each of these intervals, until
+    /// there are no more or the server has ended the connection.
+    async fn drip(&mut self, parts: impl IntoIterator<Item = Vec<u8>>, every: Duration);
 }
 
 impl Talk for Client {
@@ -260,6 +290,25 @@ impl Talk for Client {
             assert!(!self.ended, "ended after {:?}", start.elapsed());
         }
     }
+
+    async fn drip(&mut self, parts: impl IntoIterator<Item = Vec<u8>>, every: Duration) {
+        for part in parts {
+            if self.ended {
+                return;
+            }
+            self.send(&part);
+            let start = Instant::now();
+            while start.elapsed() < every && !self.ended {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                self.read(usize::MAX);
+            }
+        }
+    }
+}
+
+/// One byte after the other.
+pub fn bytes(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    bytes.iter().map(|byte| vec![*byte])
 }
 
 /// For each kind of server.

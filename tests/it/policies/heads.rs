@@ -126,9 +126,10 @@ fn half_a_head_behind_a_request() {
     });
 }
 
-const CALM: u8 = 0xb;
+pub const CALM: u8 = 0xb;
 
-fn goaway_code(received: &[u8]) -> Option<(u32, u8)> {
+/// Of the last GOAWAY: the last stream, and the error code.
+pub fn goaway_code(received: &[u8]) -> Option<(u32, u8)> {
     let mut rest = received;
     let mut found = None;
     while rest.len() >= 9 {
