@@ -70,6 +70,17 @@ impl Conn {
     /// [`record`](Self::record) for who does not know which fact it is.
     #[inline(never)]
     pub(crate) fn record_any(&self, fact: Fact) -> bool {
+        match fact {
+            Fact::GoAwayReceived { error_code } => {
+                let _ = self.0.goaway_code.set(error_code);
+            }
+            Fact::HeaderBlock { open: true } => self.head_began(),
+            Fact::DataRead { length } => {
+                self.data_read(length);
+                return false;
+            }
+            _ => {}
+        }
         self.record(fact)
     }
 
@@ -77,28 +88,14 @@ impl Conn {
     /// `before`.
     #[inline]
     pub(crate) fn record_read(&self, fact: Fact, before: BytesRead) -> bool {
-        match fact {
-            Fact::Read => {
-                let effect = self.apply(fact);
-                if effect == Effect::FirstByte {
-                    self.0.request_end.begin_behind(before);
-                }
-                effect == Effect::Wake
-            }
-            Fact::GoAwayReceived { error_code } => {
-                let _ = self.0.goaway_code.set(error_code);
-                self.record_any(fact)
-            }
-            Fact::HeaderBlock { open: true } => {
-                self.head_began();
-                self.record_any(fact)
-            }
-            Fact::DataRead { length } => {
-                self.data_read(length);
-                false
-            }
-            _ => self.record_any(fact),
+        if fact != Fact::Read {
+            return self.record_any(fact);
         }
+        let effect = self.apply(Fact::Read);
+        if effect == Effect::FirstByte {
+            self.0.request_end.begin_behind(before);
+        }
+        effect == Effect::Wake
     }
 
     /// [`record`](Self::record) for a flush. Returns whether the stream was

@@ -171,6 +171,15 @@ async fn handle(request: Request<Body>, served: Log) -> Result<Response<Body>, I
             let body = request.into_body().collect().await;
             Body::from(format!("got {}", body.map_or(0, |body| body.to_bytes().len())))
         }
+        // Reads for a second, and not for a while.
+        "busy" => {
+            let mut body = request.into_body();
+            let first = tokio::time::timeout(SECOND, (&mut body).collect()).await;
+            assert!(first.is_err());
+            tokio::time::sleep(time).await;
+            let rest = body.collect().await;
+            Body::from(format!("got {}", rest.map_or(0, |rest| rest.to_bytes().len())))
+        }
         "panic" => panic!("a handler's panic (wanted)"),
         _ if request.method() == http::Method::CONNECT => {
             tokio::spawn(echo(request));

@@ -75,6 +75,37 @@ fn a_handler_that_does_not_read() {
     });
 }
 
+/// It has begun to, and has other things to do when the body comes.
+#[test]
+fn a_handler_that_does_not_come_back_for_a_while() {
+    on_each(kinds(), async |kind| {
+        let bench = bench(kind);
+        let mut client = bench.http1().await;
+        client.send(b"POST /busy/100 HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\n\r\n");
+        client.lives_for(2 * SECOND).await;
+        client.send(b"abc");
+        tokio::time::sleep(100 * SECOND).await;
+        assert!(client.say(b"").await.ends_with("got 3"));
+        assert_eq!(bench.expired.words(), "");
+
+        // What comes is the beginning: the rest has its own time.
+        client.send(b"POST /busy/100 HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\n");
+        client.lives_for(2 * SECOND).await;
+        client.send(b"abc");
+        client.lives_for(99 * SECOND).await;
+        client.ends_after(TIMEOUT, Instant::now()).await;
+        assert_eq!(bench.expired.words(), "body_timeout");
+
+        let mut client = bench.http2().await;
+        client.send(&frames::post(1, "/busy/50"));
+        client.lives_for(2 * SECOND).await;
+        client.send(&frames::data(1, b"abc", frames::END_STREAM));
+        tokio::time::sleep(50 * SECOND).await;
+        assert!(client.say(b"").await.contains("got 3"));
+        assert_eq!(bench.expired.words(), "body_timeout");
+    });
+}
+
 #[test]
 fn bodies_of_streams() {
     on_each(kinds(), async |kind| {
