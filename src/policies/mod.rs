@@ -241,7 +241,8 @@ impl Policies {
     /// the connection is broken off, and the handler's read fails.
     ///
     /// Only time in which the handler waits for more counts: a handler that does
-    /// not read holds its client up by itself. This needs bodies that are
+    /// not read, or does not come for what is there, holds its client up by itself.
+    /// A body that has to be waited for takes an allocation. This needs bodies that are
     /// followed, as those of `into_make_service_with_conn_state()` are in axum.
     /// Elsewhere it does nothing.
     ///
