@@ -419,8 +419,12 @@ impl Failing {
                 conn.expire_if(noted.tracker, policy).then_some(policy)
             }
             Failed::Outlives(policy) => {
+                // That its time is up has been told, unless somebody else has
+                // drained it.
+                let told = noted.tracker.first_cause() == Some(policy.reason())
+                    || noted.tracker.closing().is_some();
                 conn.close_for(policy.reason());
-                None
+                (!told).then_some(policy)
             }
         };
         if let Some(policy) = policy {

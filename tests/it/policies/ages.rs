@@ -83,6 +83,23 @@ fn patience_has_an_end() {
     });
 }
 
+/// It is told then, and once, if the program has drained it before.
+#[test]
+fn patience_with_what_is_drained() {
+    on_each(Kind::all(), async |kind| {
+        let grace = 20 * SECOND;
+        let bench = Bench::new(kind, Policies::new().max_age(AGE).age_grace(grace));
+        let mut client = bench.http1().await;
+        client.send(&get("/slow/300"));
+        client.lives_for(SECOND).await;
+        bench.connections.iter().next().unwrap().drain();
+        client.wait_end().await;
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(bench.log.words(), "new active closed (MaxAge)");
+        assert_eq!(bench.expired.words(), "max_age");
+    });
+}
+
 #[test]
 fn a_number_of_requests() {
     on_each(Kind::all(), async |kind| {

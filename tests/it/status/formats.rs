@@ -245,6 +245,11 @@ async fn the_page_is_html_and_two_files() {
     }
 }
 
+/// A head without its date: that one goes on while a test's clock stands still.
+fn undated(head: &str) -> Vec<&str> {
+    head.lines().filter(|line| !line.starts_with("date:")).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn head_is_get_without_its_body() {
     let site = Site::start();
@@ -255,7 +260,7 @@ async fn head_is_get_without_its_body() {
         let got = exchange(&mut stream, &ask("GET")).await;
         // On the same connection: a byte of a body would be read as a head.
         let head = exchange(&mut stream, &ask("HEAD")).await;
-        assert_eq!(head.head, got.head);
+        assert_eq!(undated(&head.head), undated(&got.head));
     }
     let head = format!("HEAD {PATH}?format=events HTTP/1.1\r\nhost: localhost\r\n\r\n");
     for _ in 0..20 {
