@@ -1,6 +1,8 @@
 //! Least rates on real sockets, which take what there is to be written in steps:
 //! they say that they have room when a good part of their buffer is free.
 
+#![cfg(feature = "serve")]
+
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
