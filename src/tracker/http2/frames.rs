@@ -42,8 +42,9 @@ pub(super) struct FrameReader {
     /// How many bytes of DATA there have been since somebody took this number,
     /// padding left out.
     data: u32,
-    /// How many frames and header blocks have not come as a whole. It wraps.
-    begun: u32,
+    /// How many frames and header blocks have not come as a whole. It wraps: it
+    /// tells one head from the next.
+    begun: u8,
 }
 
 /// What a frame means for streams.
@@ -92,7 +93,7 @@ impl FrameReader {
 
     /// A frame's header has begun, or a header block, and is not complete: which
     /// one it is, to tell it from others.
-    pub(super) fn head(&self) -> Option<u32> {
+    pub(super) fn head(&self) -> Option<u8> {
         let frame = match usize::from(self.header_len) {
             0 => false,
             HEADER => matches!(self.header[3], HEADERS | CONTINUATION),
@@ -203,7 +204,7 @@ impl FrameReader {
             HEADERS => {
                 self.block = Some((stream, end_stream));
                 // One whose first frame came in parts has been counted.
-                self.begun = self.begun.wrapping_add(u32::from(self.header_len == 0));
+                self.begun = self.begun.wrapping_add(u8::from(self.header_len == 0));
                 None
             }
             CONTINUATION if end_headers => {

@@ -28,7 +28,7 @@ pub(crate) struct Http2 {
     active: bool,
     /// The frame header or header block of the client's that has begun, as was
     /// last reported.
-    head: Option<u32>,
+    head: Option<u8>,
     /// The client has sent SETTINGS.
     settings: bool,
     /// Either side has said GOAWAY.
