@@ -3,6 +3,8 @@
 
 #[cfg(feature = "axum")]
 use std::task::{Context, Poll};
+#[cfg(feature = "axum")]
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -182,7 +184,10 @@ pub(crate) struct RequestBodyGuard {
     /// waits for them.
     exchange: Option<ExchangeId>,
     read_to_end: bool,
-    /// There once the handler has waited for more of it.
+    /// The handler waits for more of it, as far as its polls tell.
+    waits: bool,
+    /// There once the handler has waited while somebody limited that. It tells
+    /// more than polls do, and takes an allocation.
     wait: Option<BodyWait>,
 }
 
@@ -198,11 +203,11 @@ impl RequestBodyGuard {
             Version::HTTP_2 => None,
             _ => Some(conn.request_body_followed()?),
         };
-        Some(Self { conn: conn.clone(), exchange, read_to_end: false, wait: None })
+        Some(Self { conn: conn.clone(), exchange, read_to_end: false, waits: false, wait: None })
     }
 
-    /// Polls the body, and notes whether the handler waits for it, if anybody
-    /// wants to know.
+    /// Polls the body, and notes whether the handler waits for it. Always, because
+    /// a limit that is set meanwhile holds for that, too.
     pub(crate) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -212,11 +217,24 @@ impl RequestBodyGuard {
             return wait.poll(cx, poll);
         }
         let result = poll(cx);
-        // Most bodies are there, and most are not limited.
         if result.is_ready() || !self.conn.limits_bodies() {
+            self.set_waits(result.is_pending());
             return result;
         }
+        self.set_waits(false);
         self.wait.insert(BodyWait::new(&self.conn)).poll(cx, poll)
+    }
+
+    fn set_waits(&mut self, waits: bool) {
+        if waits == self.waits {
+            return;
+        }
+        self.waits = waits;
+        if waits {
+            self.conn.waits_for_body(Duration::ZERO);
+        } else {
+            self.conn.waits_for_body_no_more();
+        }
     }
 
     /// The handler has got so many bytes of the body.
@@ -241,6 +259,7 @@ impl RequestBodyGuard {
 #[cfg(feature = "axum")]
 impl Drop for RequestBodyGuard {
     fn drop(&mut self) {
+        self.set_waits(false);
         if let Some(wait) = &self.wait {
             wait.stop();
         }

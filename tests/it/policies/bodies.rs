@@ -75,6 +75,24 @@ fn a_handler_that_does_not_read() {
     });
 }
 
+/// A time-out that is set while a body is waited for holds for that one.
+#[test]
+fn a_time_out_that_comes_late() {
+    on_each(kinds(), async |kind| {
+        for http2 in [false, true] {
+            let bench = Bench::new(kind, Policies::new());
+            let mut client = if http2 { bench.http2().await } else { bench.http1().await };
+            let start = Instant::now();
+            let post = if http2 { frames::post(1, "/upload") } else { POST.to_vec() };
+            client.send(&post);
+            client.lives_for(TIMEOUT / 2).await;
+            bench.connections.set_policies(Policies::new().body_timeout(TIMEOUT));
+            client.ends_after(TIMEOUT, start).await;
+            assert_eq!(bench.connections.expired(hyper_connstate::Policy::BodyTimeout), 1);
+        }
+    });
+}
+
 /// It has begun to, and has other things to do when the body comes.
 #[test]
 fn a_handler_that_does_not_come_back_for_a_while() {
