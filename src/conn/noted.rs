@@ -42,6 +42,9 @@ struct Waits {
     /// How many handlers wait for a body, and since when nobody has got anything.
     bodies: AtomicU32,
     bodies_since: AtomicSince,
+    /// The longest that a handler has waited, in nanoseconds, when it was told to
+    /// look again: it may wait on from there.
+    bodies_waited: AtomicU64,
 }
 
 /// An instant, counted in nanoseconds from when the connection was accepted,
@@ -101,6 +104,7 @@ impl Notes {
                 data_read: AtomicU64::new(0),
                 bodies: AtomicU32::new(0),
                 bodies_since: AtomicSince::new(),
+                bodies_waited: AtomicU64::new(0),
             })
         })
     }
@@ -121,6 +125,9 @@ pub(crate) struct Noted {
     pub(crate) windows_shut_since: Option<Instant>,
     /// Since when handlers wait for a body, and none has got anything.
     pub(crate) body_waits_since: Option<Instant>,
+    /// How long a handler that does not wait now may have waited before, if it
+    /// comes to wait on.
+    pub(crate) body_waited: Duration,
     /// Of bodies, without what they are framed by.
     pub(crate) body_read: u64,
     pub(crate) bytes_read: u64,
@@ -156,6 +163,7 @@ impl Conn {
             write_blocked_since: since(|waits| &waits.write_blocked),
             windows_shut_since: since(|waits| &waits.windows_shut),
             body_waits_since: if bodies > 0 { since(|waits| &waits.bodies_since) } else { None },
+            body_waited: Duration::from_nanos(number(|waits| &waits.bodies_waited)),
             body_read: number(|waits| &waits.data_read),
             bytes_read,
             bytes_written: number(|waits| &waits.bytes_written),
@@ -243,9 +251,13 @@ impl Conn {
         }
     }
 
+    /// A handler does not wait for a body any more, having waited for so long.
     #[cfg(feature = "axum")]
-    pub(crate) fn waits_for_body_no_more(&self) {
-        self.0.notes.waits().bodies.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn waits_for_body_no_more(&self, waited: Duration) {
+        let waits = self.0.notes.waits();
+        let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        waits.bodies_waited.fetch_max(waited, Ordering::Relaxed);
+        waits.bodies.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A handler has got something of a body: so many bytes, if nobody has

@@ -78,7 +78,7 @@ impl Shared {
     fn stop(&self, state: &mut State) {
         if let Some(since) = state.since.take() {
             state.waited += now().saturating_duration_since(since);
-            self.conn.waits_for_body_no_more();
+            self.conn.waits_for_body_no_more(state.waited);
         }
     }
 }

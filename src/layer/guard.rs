@@ -233,7 +233,7 @@ impl RequestBodyGuard {
         if waits {
             self.conn.waits_for_body(Duration::ZERO);
         } else {
-            self.conn.waits_for_body_no_more();
+            self.conn.waits_for_body_no_more(Duration::ZERO);
         }
     }
 

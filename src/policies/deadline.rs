@@ -255,7 +255,10 @@ pub(super) fn patience(policies: &Policies, conn: &Noted, clock: &Clock<'_>) -> 
         policies
             .idle_timeout
             .map(|timeout| left(timeout, idle_since).saturating_sub(GRACE.min(timeout / 2))),
-        policies.body_timeout.map(|timeout| left(timeout, conn.body_waits_since)),
+        policies.body_timeout.map(|timeout| match conn.body_waits_since {
+            None => timeout.saturating_sub(conn.body_waited),
+            since => left(timeout, since),
+        }),
         policies.write_timeout.map(|timeout| left(timeout, conn.write_blocked_since)),
         policies.write_timeout.map(|timeout| left(timeout, conn.windows_shut_since)),
         policies.max_age.map(|max_age| age_left(policies, max_age, conn, clock)),
