@@ -99,3 +99,55 @@ impl Wake for Shared {
         }
     }
 }
+
+#[cfg(all(test, not(loom_models)))]
+mod tests {
+    use super::*;
+    use crate::{Address, ConnIo};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Looks of the handler's, and what the connection notes of them.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_goes_on_where_it_was_if_no_byte_came() {
+        let io = ConnIo::new(tokio::io::empty(), Address::Unknown, Address::Unknown, ());
+        let conn = io.conn().clone();
+        tokio::time::advance(SECOND).await;
+        let waits_for = || Some(now() - conn.noted().body_waits_since?);
+        let wait = BodyWait::new(&conn);
+        let cx = &Context::from_waker(Waker::noop());
+        let mut body = None;
+        let mut look = || {
+            let poll = |cx: &mut Context<'_>| {
+                body = Some(cx.waker().clone());
+                Poll::<()>::Pending
+            };
+            assert!(wait.poll(cx, poll).is_pending());
+            body.clone().unwrap()
+        };
+
+        let waker = look();
+        tokio::time::advance(3 * SECOND).await;
+        assert_eq!(waits_for(), Some(3 * SECOND));
+        // The handler has looked in between.
+        look();
+        tokio::time::advance(SECOND).await;
+        assert_eq!(waits_for(), Some(4 * SECOND));
+
+        // There is something, and the handler does not come for it at once.
+        waker.wake();
+        tokio::time::advance(50 * SECOND).await;
+        assert_eq!((waits_for(), conn.noted().body_waited), (None, 4 * SECOND));
+        // It was nothing.
+        look();
+        tokio::time::advance(SECOND).await;
+        assert_eq!(waits_for(), Some(5 * SECOND));
+
+        look().wake();
+        wait.goes_on();
+        look();
+        assert_eq!(waits_for(), Some(Duration::ZERO));
+        wait.stop();
+        assert_eq!(waits_for(), None);
+    }
+}
