@@ -163,6 +163,12 @@ fn a_hook_that_panics() {
     });
 }
 
+async fn hello(
+    _: http::Request<hyper::body::Incoming>,
+) -> Result<http::Response<String>, std::convert::Infallible> {
+    Ok(http::Response::new("hello".to_owned()))
+}
+
 /// What a client sent while the program stood still is read first.
 #[test]
 fn a_program_that_stands_still() {
@@ -189,9 +195,7 @@ fn a_program_that_stands_still() {
             });
             let (io, conn) = listener.accept().await.unwrap();
             let service = hyper_connstate::ConnStateLayer::for_conn(&conn);
-            let service = service.layer(hyper::service::service_fn(async |_| {
-                Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned()))
-            }));
+            let service = service.layer(hyper::service::service_fn(hello));
             let server = hyper::server::conn::http1::Builder::new()
                 .serve_connection(hyper_util::rt::TokioIo::new(io), service);
             let server = tokio::spawn(server);
@@ -291,9 +295,7 @@ fn a_runtime_without_a_timer() {
             });
             let (io, conn) = listener.accept().await.unwrap();
             let service = hyper_connstate::ConnStateLayer::for_conn(&conn);
-            let service = service.layer(hyper::service::service_fn(async |_| {
-                Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned()))
-            }));
+            let service = service.layer(hyper::service::service_fn(hello));
             let io = hyper_util::rt::TokioIo::new(io);
             let server = hyper::server::conn::http1::Builder::new();
             server.serve_connection(io, service).await.unwrap();
