@@ -82,7 +82,7 @@ type PerIpKey = dyn Fn(IpAddr) -> Option<IpAddr> + Send + Sync;
 /// # What it costs
 ///
 /// A comparison per request, with [`max_requests`](Self::max_requests). One task
-/// looks after all connections, as long as there are time-outs: 0.6 % of a core
+/// looks after all connections, as long as there are time-outs: 0.7 % of a core
 /// for 100,000 of them with [`internet`](Self::internet). (`cargo test --release
 /// --lib --all-features looking_after -- --ignored --nocapture` measures it; with
 /// a least rate, [`tunnel_idle_timeout`](Self::tunnel_idle_timeout) or
